@@ -1,0 +1,1 @@
+"""Talk with any GGUF LLM: speech in, speech out, on your own machine."""
