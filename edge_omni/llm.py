@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import llama_cpp
 import numpy as np
@@ -131,9 +132,7 @@ class LLM:
         data = text.encode("utf-8") if isinstance(text, str) else text
         room = len(data) + 8
         tokens = (llama_cpp.llama_token * room)()
-        count = llama_cpp.llama_tokenize(
-            self._vocab, data, len(data), tokens, room, False, special
-        )
+        count = llama_cpp.llama_tokenize(self._vocab, data, len(data), tokens, room, False, special)
         return list(tokens[:count])
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
@@ -171,7 +170,7 @@ class LLM:
         for start in range(0, len(items), self._batch_size):
             self._decode(items[start : start + self._batch_size], sequence)
         last = llama_cpp.llama_get_embeddings_ith(self._context, -1)
-        return np.ctypeslib.as_array(last, shape=(self.width,)).copy()
+        return _copied(last, self.width)
 
     def _decode(self, items: Sequence[int] | NDArray[np.float32], sequence: int) -> None:
         count = len(items)
@@ -217,15 +216,13 @@ class LLM:
     def begin_sampling(self, sampling: Sampling, seed: int) -> None:
         """Choose how :meth:`sample` chooses, with a fresh history and random state."""
         self._free_sampler()
-        chain = llama_cpp.llama_sampler_chain_init(
-            llama_cpp.llama_sampler_chain_default_params()
-        )
+        chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
         add = llama_cpp.llama_sampler_chain_add
         if sampling.repeat_penalty != 1.0:
             add(
                 chain,
                 llama_cpp.llama_sampler_init_penalties(
-                    sampling.repeat_last, sampling.repeat_penalty, 0.0, 0.0
+                    self.vocabulary, sampling.repeat_last, sampling.repeat_penalty, 0.0, 0.0
                 ),
             )
         if sampling.temperature > 0:
@@ -248,7 +245,7 @@ class LLM:
     def logits(self) -> NDArray[np.float32]:
         """Scores of every token to come next: float32 [vocabulary]."""
         values = llama_cpp.llama_get_logits_ith(self._context, -1)
-        return np.ctypeslib.as_array(values, shape=(self.vocabulary,)).copy()
+        return _copied(values, self.vocabulary)
 
     def _free_sampler(self) -> None:
         if self._sampler is not None:
@@ -256,11 +253,16 @@ class LLM:
             self._sampler = None
 
 
+def _copied(values: Any, size: int) -> NDArray[np.float32]:
+    """What llama.cpp will overwrite at its next step."""
+    view: NDArray[np.float32] = np.ctypeslib.as_array(values, shape=(size,))
+    return view.copy()
+
+
 def silence_native_logs() -> None:
     """Keep llama.cpp's own messages off the terminal."""
     llama_cpp.llama_log_set(_quiet, ctypes.c_void_p(0))
 
 
-@llama_cpp.llama_log_callback
-def _quiet(level: int, text: bytes, data: ctypes.c_void_p) -> None:
-    """Drop the message."""
+# Kept here because llama.cpp keeps only its address.
+_quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)

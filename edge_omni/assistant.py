@@ -1,0 +1,247 @@
+"""The assistant: every part of the picture, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_omni.adapter import FrameAdapter, Listener, TokenAdapter
+from edge_omni.answerer import Answerer
+from edge_omni.audio import files
+from edge_omni.bundle import Bundle
+from edge_omni.conversation import ChatLayout, Conversation, Token
+from edge_omni.decoder import SpeechDecoder
+from edge_omni.encoder import Encoder
+from edge_omni.errors import LLMError
+from edge_omni.graph import Graph
+from edge_omni.llm import LLM, Sampling
+from edge_omni.timeline import Timeline
+from edge_omni.vocoder import Vocoder
+
+
+@dataclass
+class Turn:
+    """A question and its answer.
+
+    Attributes:
+        caption: what was understood of the user.
+        text: the answer.
+        audio: the answer's sound, float32 [n], where it was asked for.
+        sample_rate: of ``audio``.
+        timeline: when the steps happened.
+    """
+
+    caption: str = ""
+    text: str = ""
+    audio: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    sample_rate: int = 0
+    timeline: Timeline = field(default_factory=Timeline)
+
+
+class Assistant:
+    """A voice assistant on this machine.
+
+    Args:
+        bundle: name or folder of a bundle.
+        llm: another GGUF file than the bundle's own. It is heard and speaks without training.
+        gpu_layers: layers of the LLM to run on a GPU, -1 for all; the speech graphs then use
+            CUDA too, where this build of ONNX Runtime has it.
+        system: another system prompt than the bundle's.
+        seed: of everything that is drawn at random.
+
+    Raises:
+        BundleError: the bundle is missing or damaged.
+        LLMError: the LLM is missing, damaged or does not fit.
+
+    >>> assistant = Assistant()  # doctest: +SKIP
+    >>> answer = assistant.ask("question.wav")  # doctest: +SKIP
+    >>> answer.caption, answer.text  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        bundle: str | Path = "tiny",
+        *,
+        llm: str | Path | None = None,
+        gpu_layers: int = 0,
+        system: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.bundle = Bundle(bundle)
+        self.bundle.verify()
+        manifest = self.bundle.manifest
+        own = llm is None
+        self.llm = LLM(
+            self.bundle.find_llm() if llm is None else Path(llm),
+            context=manifest.context,
+            gpu_layers=gpu_layers,
+        )
+        self.seed = seed
+        # Residual and prefix were trained on the hidden states of one LLM.
+        self._adapted = own or self.llm.path.stat().st_size == manifest.llm.bytes
+        providers = ("CUDAExecutionProvider",) if gpu_layers else ()
+        self._providers = (*providers, "CPUExecutionProvider")
+
+        encoder = Encoder(self._graph("encoder"), manifest.encoder)
+        self.listener = Listener(encoder, self._adapter())
+        self.decoder = SpeechDecoder(
+            self._graph("decoder_text"),
+            self._graph("decoder_prefix"),
+            self._graph("decoder_step"),
+            manifest.decoder,
+        )
+        self.vocoder = Vocoder(self._graph("vocoder"), manifest.vocoder)
+        self.sample_rate = self.vocoder.sample_rate
+        self.conversation = Conversation(self.llm, self._layout(system))
+
+    def _graph(self, role: str) -> Graph:
+        return Graph(self.bundle.path(role), providers=self._providers)
+
+    def _adapter(self) -> TokenAdapter | FrameAdapter:
+        adapter = self.bundle.manifest.adapter
+        if adapter.kind == "token":
+            return TokenAdapter(
+                self._graph("adapter_memory"),
+                self._graph("adapter_step"),
+                self.llm,
+                {**adapter.settings, "residual": self._adapted},
+                self.bundle.folder,
+            )
+        width = self.bundle.manifest.llm.width
+        if width != self.llm.width:
+            raise LLMError(
+                f"{self.llm.path} takes embeddings of width {self.llm.width}, the adapter of the "
+                f"bundle {self.bundle.manifest.name} makes {width}. Use "
+                f"{self.bundle.manifest.llm.name}, or a bundle made for this LLM."
+            )
+        return FrameAdapter(self._graph("adapter"))
+
+    def _layout(self, system: str | None) -> ChatLayout:
+        chat = self.bundle.manifest.chat
+        system = chat.system if system is None else system
+        if chat.opening is not None and chat.answer is not None and chat.next_turn is not None:
+            return ChatLayout(chat.opening.format(system=system), chat.answer, chat.next_turn)
+        template = self.llm.chat_template
+        if template is None:
+            raise LLMError(
+                f"{self.llm.path} has no chat template: it is no chat model. "
+                "Use an instruction-tuned GGUF, or give the layout in the manifest under `chat`."
+            )
+        return ChatLayout.from_template(template, system)
+
+    def close(self) -> None:
+        """Free the LLM's memory."""
+        self.llm.close()
+
+    def reset(self) -> None:
+        """Forget the conversation."""
+        self.listener.reset()
+        self.conversation.reset()
+
+    # One turn
+
+    def finish_turn(self, turn: Turn) -> bool:
+        """Hear the user's turn to its end; whether it held anything."""
+        self.conversation.hear(self.listener.finish())
+        turn.caption = self.listener.caption
+        return not self.conversation.empty
+
+    def answer(
+        self,
+        turn: Turn,
+        *,
+        backlog: Callable[[], float] = lambda: 0.0,
+        on_text: Callable[[str], None] = lambda text: None,
+        max_tokens: int | None = None,
+        sampling: Sampling | None = None,
+    ) -> Answerer:
+        """Begin to answer what was heard; iterate over what this returns to go on.
+
+        Args:
+            turn: its timeline is kept.
+            backlog: how many seconds of sound the speaker still has to play.
+            on_text: told the answer's text as it grows.
+            max_tokens: length limit of the answer; the bundle's when None.
+            sampling: how tokens are chosen; as the bundle says when None.
+        """
+        self.decoder.reset(self.seed)
+        self.vocoder.reset()
+        return Answerer(
+            self._tokens(max_tokens, sampling),
+            self.decoder,
+            self.vocoder,
+            self.bundle.manifest.speech,
+            turn.timeline,
+            backlog=backlog,
+            use_hidden=self._adapted,
+            on_text=on_text,
+        )
+
+    def _tokens(self, max_tokens: int | None, sampling: Sampling | None) -> Iterator[Token]:
+        manifest = self.bundle.manifest
+        return self.conversation.answer(
+            max_tokens or manifest.answer_tokens, sampling or manifest.sampling, self.seed
+        )
+
+    # One question at once
+
+    def hear(self, audio: str | Path | NDArray[np.float32]) -> str:
+        """The caption of a recording: a path, or float32 [n] at 16 kHz."""
+        self.listener.reset()
+        self.listener.push(_samples(audio))
+        self.listener.finish()
+        return self.listener.caption
+
+    def ask(
+        self,
+        audio: str | Path | NDArray[np.float32],
+        *,
+        speak: bool = True,
+        max_tokens: int | None = None,
+        sampling: Sampling | None = None,
+    ) -> Turn:
+        """Answer a recording that holds one whole turn.
+
+        Args:
+            audio: a path, or float32 [n] at 16 kHz.
+            speak: make the answer's sound too.
+            max_tokens, sampling: as for :meth:`answer`.
+
+        Raises:
+            AudioFileError: the recording cannot be read.
+        """
+        turn = Turn()
+        self.listener.reset()
+        self.conversation.hear(self.listener.push(_samples(audio)))
+        turn.timeline.decide(0.0)
+        self.finish_turn(turn)
+        if speak:
+            answer = self.answer(turn, max_tokens=max_tokens, sampling=sampling)
+            turn.audio = np.concatenate([pcm for pcm in answer if pcm is not None])
+            turn.sample_rate = self.sample_rate
+            turn.text = answer.text.strip()
+            self.conversation.end_answer()
+            return turn
+        return self._read_answer(turn, max_tokens, sampling)
+
+    def ask_text(
+        self, text: str, *, max_tokens: int | None = None, sampling: Sampling | None = None
+    ) -> Turn:
+        """Answer a typed question, in text only."""
+        turn = Turn(caption=text)
+        self.conversation.hear_text(text)
+        turn.timeline.decide(0.0)
+        return self._read_answer(turn, max_tokens, sampling)
+
+    def _read_answer(self, turn: Turn, max_tokens: int | None, sampling: Sampling | None) -> Turn:
+        turn.text = "".join(token.text for token in self._tokens(max_tokens, sampling)).strip()
+        self.conversation.end_answer()
+        return turn
+
+
+def _samples(audio: str | Path | NDArray[np.float32]) -> NDArray[np.float32]:
+    return files.read(Path(audio)) if isinstance(audio, (str, Path)) else audio

@@ -1,0 +1,280 @@
+"""The command line: ``edge-omni run`` and its helpers."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from edge_omni.errors import EdgeOmniError, UsageError
+
+if TYPE_CHECKING:
+    from edge_omni.assistant import Turn
+
+app = typer.Typer(
+    help="A voice assistant of your own: talk with any GGUF LLM, on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+bundle_app = typer.Typer(help="Look after bundles and their LLM.", no_args_is_help=True)
+eval_app = typer.Typer(help="Measure how well it hears, answers and speaks.", no_args_is_help=True)
+app.add_typer(bundle_app, name="bundle")
+app.add_typer(eval_app, name="eval")
+
+console = Console()
+# The base of click's own errors, such as an unknown option.
+_UsageMistake: Any = typer.BadParameter.__mro__[2]
+BundleOption = Annotated[str, typer.Option("--bundle", help="Name or folder of a bundle.")]
+LLMOption = Annotated[Path | None, typer.Option("--llm", help="Another GGUF file.")]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures here.")]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first so many items.")]
+
+
+def main() -> None:
+    """Entry point: errors become a message and an exit code of their own."""
+    try:
+        app(standalone_mode=False)
+    except EdgeOmniError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            f"edge-omni: {error}", markup=False
+        )
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except typer.Exit as leave:
+        sys.exit(leave.exit_code)
+    except _UsageMistake as error:
+        error.show()
+        sys.exit(UsageError.exit_code)
+
+
+@app.command()
+def run(
+    input: Annotated[
+        Path | None, typer.Option(help="Listen to this sound file instead of a microphone.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="With --input: write what the speaker would play, as WAV."),
+    ] = None,
+    paced: Annotated[bool, typer.Option("--paced", help="With --input: in real time.")] = False,
+    bundle: BundleOption = "tiny",
+    llm: LLMOption = None,
+    gpu_layers: Annotated[int, typer.Option(help="LLM layers on the GPU; -1 for all.")] = 0,
+    system: Annotated[str | None, typer.Option(help="Another system prompt.")] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn at random.")] = 0,
+    microphone: Annotated[
+        str | None, typer.Option(help="Name or index, see `edge-omni devices`.")
+    ] = None,
+    speaker: Annotated[
+        str | None, typer.Option(help="Name or index, see `edge-omni devices`.")
+    ] = None,
+    timeline: Annotated[
+        str | None, typer.Option(help="Write each turn's timeline as JSON here; - prints it.")
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show native libraries' talk.")
+    ] = False,
+) -> None:
+    """Talk. Ctrl-C ends the conversation."""
+    from edge_omni.audio import files
+    from edge_omni.llm import silence_native_logs
+
+    if output is not None and input is None:
+        raise UsageError("--output needs --input: without it the speaker plays the answer.")
+    if paced and input is None:
+        raise UsageError("--paced needs --input: a microphone is always in real time.")
+    # What cannot work is said before seconds are spent on loading.
+    pcm = files.read(input) if input is not None else None
+    if not verbose:
+        silence_native_logs()
+
+    from edge_omni.assistant import Assistant
+    from edge_omni.audio.virtual import FileDevice
+    from edge_omni.loop import Loop
+    from edge_omni.view import TerminalView
+
+    with console.status("Loading …"):
+        assistant = Assistant(bundle, llm=llm, gpu_layers=gpu_layers, system=system, seed=seed)
+    turns: list[Turn] = []
+    try:
+        with TerminalView(console) as view:
+            if pcm is not None:
+                file = FileDevice(pcm, assistant.sample_rate, paced=paced)
+                loop = Loop(assistant, file, view)
+                turns = loop.turns
+                try:
+                    loop.run()
+                finally:
+                    if output is not None:
+                        files.write(output, file.recording(), assistant.sample_rate)
+            else:
+                from edge_omni.audio.duplex import Duplex
+
+                with Duplex(microphone, speaker, output_rate=assistant.sample_rate) as duplex:
+                    loop = Loop(assistant, duplex, view)
+                    turns = loop.turns
+                    loop.run()
+    finally:
+        _write_timeline(timeline, turns)
+        assistant.close()
+    if input is not None and not turns:
+        console.print(f"Nothing in {input} was taken for a question: no speech was found in it.")
+
+
+def _write_timeline(target: str | None, turns: list[Turn]) -> None:
+    if target is None:
+        return
+    text = json.dumps(
+        [
+            {"caption": turn.caption.strip(), "text": turn.text, "timeline": turn.timeline.marks}
+            for turn in turns
+        ],
+        indent=2,
+    )
+    if target == "-":
+        console.print_json(text)
+    else:
+        Path(target).write_text(text + "\n", encoding="utf-8")
+
+
+@app.command()
+def devices() -> None:
+    """List microphones and speakers."""
+    from edge_omni.audio.devices import devices as find_devices
+
+    table = Table("index", "name", "inputs", "outputs", "rate", "default")
+    for device in find_devices():
+        default = [
+            name
+            for name, is_default in (
+                ("microphone", device.default_input),
+                ("speaker", device.default_output),
+            )
+            if is_default
+        ]
+        table.add_row(
+            str(device.index),
+            device.name,
+            str(device.inputs),
+            str(device.outputs),
+            f"{device.rate:.0f}",
+            ", ".join(default),
+        )
+    console.print(table)
+
+
+@bundle_app.command()
+def info(bundle: Annotated[str, typer.Argument(help="Name or folder.")] = "tiny") -> None:
+    """Show what a bundle is made of, its licence, provenance and figures."""
+    from edge_omni.bundle import Bundle
+
+    found = Bundle(bundle)
+    manifest = found.manifest
+    table = Table(show_header=False, box=None)
+    table.add_row("bundle", f"{manifest.name} {manifest.version}, {found.folder}")
+    table.add_row("", manifest.description)
+    table.add_row("licence", manifest.license)
+    for line in manifest.provenance:
+        table.add_row("from", line)
+    table.add_row("LLM", f"{manifest.llm.name} ({manifest.llm.license})")
+    for name, figure in manifest.figures.items():
+        table.add_row(name, f"{figure:g}")
+    size = sum(file.bytes for file in manifest.files.values())
+    table.add_row("size", f"{len(manifest.files)} files, {size / 1e6:.1f} MB without the LLM")
+    console.print(table)
+
+
+@bundle_app.command()
+def verify(bundle: Annotated[str, typer.Argument(help="Name or folder.")] = "tiny") -> None:
+    """Check every file of a bundle, and its LLM, against their hashes."""
+    from edge_omni.bundle import Bundle
+
+    found = Bundle(bundle)
+    found.verify(lambda name: console.print(f"checking {name}"))
+    console.print(f"{found.manifest.name} is whole; its LLM is {found.find_llm()}")
+
+
+@bundle_app.command()
+def pull(bundle: Annotated[str, typer.Argument(help="Name or folder.")] = "tiny") -> None:
+    """Fetch the bundle's LLM, once. The only command that uses the network."""
+    from edge_omni.bundle import Bundle
+
+    console.print(f"The LLM is at {Bundle(bundle).pull()}")
+
+
+@eval_app.command()
+def qa(
+    folder: Path,
+    bundle: BundleOption = "tiny",
+    llm: LLMOption = None,
+    limit: LimitOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Spoken questions, beside the same LLM's answers to the same questions as text."""
+    _checkout("evals.qa").run(folder, bundle=bundle, llm=llm, limit=limit, json_path=json_path)
+
+
+@eval_app.command()
+def captions(
+    folder: Path,
+    bundle: BundleOption = "tiny",
+    llm: LLMOption = None,
+    limit: LimitOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Captions: word error rate against questions.tsv, or phrases found of slots.tsv."""
+    _checkout("evals.captions").run(
+        folder, bundle=bundle, llm=llm, limit=limit, json_path=json_path
+    )
+
+
+@eval_app.command()
+def voice(
+    bundle: BundleOption = "tiny",
+    llm: LLMOption = None,
+    limit: LimitOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """The voice: word error rate of what Whisper base understands of it."""
+    _checkout("evals.voice").run(bundle=bundle, llm=llm, limit=limit, json_path=json_path)
+
+
+@app.command()
+def bench(
+    folder: Path,
+    bundle: BundleOption = "tiny",
+    llm: LLMOption = None,
+    limit: LimitOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Memory, start-up time and latency, beside a cascade of the usual parts."""
+    _checkout("evals.bench").run(folder, bundle=bundle, llm=llm, limit=limit, json_path=json_path)
+
+
+def _checkout(name: str) -> ModuleType:
+    """A module of the checkout that is no part of the installed package."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / name.split(".")[0]).is_dir():
+        raise UsageError(
+            "This command needs a clone of edge-omni, installed with `pip install -e .[bench]`: "
+            "it is not part of the installed package."
+        )
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{error.name} is missing. Install what measuring needs: `pip install -e .[bench]`."
+        ) from error

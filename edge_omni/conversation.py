@@ -1,0 +1,210 @@
+"""The LLM's memory of a talk: who said what, and what of it may still be taken back.
+
+Turns stand in the memory in the layout of the LLM's own chat template. What the adapter has not
+settled yet stands at the end of the memory and is rewound when it changes; what the user did not
+hear of an answer is rewound when they interrupt; the oldest turns are dropped when the memory is
+full, never the system prompt.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jinja2
+import numpy as np
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from numpy.typing import NDArray
+
+from edge_omni.adapter import Heard
+from edge_omni.errors import LLMError
+from edge_omni.llm import LLM, Sampling
+
+_USER, _ANSWER, _AGAIN = "\ue000user\ue000", "\ue000answer\ue000", "\ue000again\ue000"
+
+
+@dataclass(frozen=True)
+class ChatLayout:
+    """The text around the turns.
+
+    Attributes:
+        opening: system prompt and the header of the first user turn.
+        answer: end of a user turn and header of the answer.
+        next_turn: end of an answer and header of the next user turn.
+    """
+
+    opening: str
+    answer: str
+    next_turn: str
+
+    @classmethod
+    def from_template(cls, template: str, system: str) -> ChatLayout:
+        """Read the layout off a chat template by rendering it around marked turns."""
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment.globals["raise_exception"] = _refuse
+        turns = [
+            {"role": "user", "content": _USER},
+            {"role": "assistant", "content": _ANSWER},
+            {"role": "user", "content": _AGAIN},
+        ]
+        try:
+            compiled = environment.from_string(template)
+            try:
+                text = compiled.render(
+                    messages=[{"role": "system", "content": system}, *turns],
+                    add_generation_prompt=True,
+                )
+            except jinja2.TemplateError:
+                # Some LLMs know no system role: the system prompt then opens the first turn.
+                turns[0]["content"] = f"{system}\n\n{_USER}"
+                text = compiled.render(messages=turns, add_generation_prompt=True)
+            opening, rest = text.split(_USER)
+            answer, rest = rest.split(_ANSWER)
+            next_turn, _ = rest.split(_AGAIN)
+        except (jinja2.TemplateError, ValueError) as error:
+            raise LLMError(
+                f"The LLM's chat template cannot be read ({error}). "
+                "Give the layout in the bundle's manifest under `chat`."
+            ) from error
+        return cls(opening, answer, next_turn)
+
+
+def _refuse(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token of the answer.
+
+    Attributes:
+        text: the characters it completes; empty while a character needs more tokens.
+        hidden: the LLM's hidden state at the token, float32 [width].
+    """
+
+    text: str
+    hidden: NDArray[np.float32]
+
+
+class Conversation:
+    """One talk with an LLM, in one sequence of its memory.
+
+    Args:
+        llm: the frozen LLM.
+        layout: the text around the turns.
+        prompt: learned embeddings placed before each user turn's audio, float32 [n, width].
+    """
+
+    def __init__(
+        self, llm: LLM, layout: ChatLayout, *, prompt: NDArray[np.float32] | None = None
+    ) -> None:
+        self._llm = llm
+        self._prompt = prompt
+        self._opening = llm.tokenize(layout.opening, special=True)
+        if llm.bos is not None and self._opening[:1] != [llm.bos]:
+            self._opening.insert(0, llm.bos)
+        self._answer = llm.tokenize(layout.answer, special=True)
+        self._next_turn = llm.tokenize(layout.next_turn, special=True)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything but the system prompt, and wait for a user turn."""
+        self._llm.rewind(0)
+        self._llm.append(self._opening)
+        self._turns: list[int] = []
+        self._begin_turn()
+
+    def _begin_turn(self) -> None:
+        self._turns.append(self._llm.position())
+        if self._prompt is not None:
+            self._append(self._prompt)
+        self._settled = self._heard_from = self._llm.position()
+        self._tentative = np.empty((0, self._llm.width), np.float32)
+        self._ends: list[int] = []
+        self._answer_start: int | None = None
+
+    # The user's turn
+
+    def hear(self, heard: Heard) -> None:
+        """Put what the adapter heard into the memory, and correct what it had not settled."""
+        rows = np.concatenate([heard.settled, heard.tentative])
+        kept = _common_rows(rows, self._tentative)
+        if kept < len(self._tentative):
+            self._llm.rewind(self._settled + kept)
+        if kept < len(rows):
+            self._append(rows[kept:])
+        self._settled += len(heard.settled)
+        self._tentative = heard.tentative
+
+    def hear_text(self, text: str) -> None:
+        """Put typed text into the user's turn."""
+        tokens = self._llm.tokenize(text)
+        if tokens:
+            self._append(tokens)
+        self._settled = self._llm.position()
+
+    @property
+    def empty(self) -> bool:
+        """Whether the user's turn holds nothing yet."""
+        return self._llm.position() == self._heard_from
+
+    def ignore(self) -> None:
+        """Take the user's turn back."""
+        self._llm.rewind(self._turns.pop())
+        self._begin_turn()
+
+    # The answer
+
+    def answer(self, limit: int, sampling: Sampling, seed: int) -> Iterator[Token]:
+        """Generate the answer, token by token, at most ``limit`` of them."""
+        self._append(self._answer)
+        self._answer_start = self._llm.position()
+        self._llm.begin_sampling(sampling, seed)
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        characters = 0
+        for _ in range(limit):
+            token = self._llm.sample()
+            if self._llm.ends_answer(token):
+                return
+            hidden = self._append([token])
+            text = decoder.decode(self._llm.piece(token))
+            characters += len(text)
+            self._ends.append(characters)
+            yield Token(text, hidden)
+
+    def keep_answer(self, characters: int) -> None:
+        """What was not heard was not said: forget the answer after so many characters."""
+        if self._answer_start is None:
+            return
+        kept = sum(end <= characters for end in self._ends)
+        del self._ends[kept:]
+        self._llm.rewind(self._answer_start + kept)
+
+    def end_answer(self) -> None:
+        """Close the answer; the next user turn begins."""
+        self._append(self._next_turn)
+        self._begin_turn()
+
+    def _append(self, items: list[int] | NDArray[np.float32]) -> NDArray[np.float32]:
+        self._make_room(len(items))
+        return self._llm.append(items)
+
+    def _make_room(self, count: int) -> None:
+        """Drop the oldest turns until ``count`` more tokens fit."""
+        while self._llm.position() + count > self._llm.context and len(self._turns) > 1:
+            start, end = self._turns[:2]
+            self._llm.drop(start, end)
+            gap = end - start
+            self._turns = [turn - gap for turn in self._turns[1:]]
+            self._settled -= gap
+            self._heard_from -= gap
+            if self._answer_start is not None:
+                self._answer_start -= gap
+
+
+def _common_rows(a: NDArray[np.float32], b: NDArray[np.float32]) -> int:
+    """How many leading rows two arrays share."""
+    shared = min(len(a), len(b))
+    differ = np.flatnonzero((a[:shared] != b[:shared]).any(axis=1))
+    return int(differ[0]) if len(differ) else shared

@@ -1,0 +1,39 @@
+"""What several tests share: the real bundle and its real LLM, loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_omni.bundle import Bundle
+from edge_omni.llm import LLM, silence_native_logs
+
+ROOT = Path(__file__).resolve().parent.parent
+silence_native_logs()
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Bundle:
+    return Bundle("tiny")
+
+
+@pytest.fixture(scope="session")
+def llm_path(bundle: Bundle) -> Path:
+    return bundle.find_llm()
+
+
+@pytest.fixture(scope="session")
+def shared_llm(llm_path: Path) -> Iterator[LLM]:
+    llm = LLM(llm_path, context=512)
+    yield llm
+    llm.close()
+
+
+@pytest.fixture
+def llm(shared_llm: LLM) -> LLM:
+    """The LLM with an empty memory."""
+    shared_llm.rewind(0)
+    shared_llm.rewind(0, sequence=1)
+    return shared_llm
