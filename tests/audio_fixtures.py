@@ -55,6 +55,18 @@ class VirtualCard:
         """Runs Python code in a process whose sound devices are this card's; returns its output."""
         return run_python(code, *arguments, environment=self.environment, timeout=timeout)
 
+    def start(self, code: str, *arguments: str) -> subprocess.Popen[str]:
+        """Starts Python code on this card, and returns once it has printed its first line."""
+        program = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert program.stdout is not None
+        program.stdout.readline()
+        return program
+
     def stop(self) -> None:
         """Pulls the plug: both devices vanish."""
         self.daemon.terminate()

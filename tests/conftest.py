@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from audio_fixtures import virtual_card  # noqa: F401 (a fixture for every test)
 
 from edge_omni.bundle import Bundle
 from edge_omni.llm import LLM, silence_native_logs

@@ -1,0 +1,1 @@
+"""The rim: sound files, sound devices, resampling and voice activity."""
