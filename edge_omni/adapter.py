@@ -1,0 +1,232 @@
+"""From encoder frames to embeddings of the LLM: two kinds of adapter, one contract.
+
+The *token-synchronous* adapter is an attention decoder that runs along with the sound and emits one
+soft embedding for each token it has settled on. The *frame-synchronous* one is a strided graph
+(Freeze-Omni, arXiv:2411.00774, section 3.2) that emits embeddings at a fixed rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_omni.encoder import Encoder
+from edge_omni.graph import Graph
+from edge_omni.spelling import Embedder, Spelling
+from edge_omni.token_search import Hypothesis, TokenSearch
+
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What one push brought.
+
+    Attributes:
+        settled: embeddings [n, width] that are final. Each comes once, and the first of them
+            repeat the tentative ones of the push before, as far as those held.
+        tentative: embeddings [m, width] after the settled ones that may still change; they take
+            the place of the tentative ones of the push before.
+    """
+
+    settled: Rows
+    tentative: Rows
+
+
+class Adapter(Protocol):
+    """Encoder frames in, embeddings of the LLM out."""
+
+    caption: str
+
+    def push(self, frames: Rows) -> Heard:
+        """Hear frames [n, width]."""
+
+    def finish(self, frames: Rows | None = None) -> Heard:
+        """The turn ends with these frames: settle everything."""
+
+    def reset(self) -> None:
+        """Forget the turn."""
+
+    def cut(self) -> int | None:
+        """Where a long turn is to be cut now: the frame from which to hear it again.
+
+        The adapter has then forgotten all frames and keeps the text; the caller starts the
+        encoder afresh from the sound at that frame. None while the turn can go on as it is.
+        """
+
+
+class TokenAdapter:
+    """The token-synchronous adapter.
+
+    Args:
+        memory: graph from ``frames`` to its state ``memory``, what tokens attend to.
+        step: graph from ``tokens`` and ``memory`` to ``top_ids``, ``top_probs``, ``attention``
+            and, where one was trained, ``residual``.
+        embedder: the LLM.
+        settings: ``vocabulary`` (file name), and when tokens settle, see :class:`TokenSearch`;
+            ``residual``: whether to add the residual (it belongs to one LLM).
+        folder: where the vocabulary file is.
+    """
+
+    def __init__(
+        self,
+        memory: Graph,
+        step: Graph,
+        embedder: Embedder,
+        settings: Mapping[str, Any],
+        folder: Path,
+    ) -> None:
+        self._spelling = Spelling(folder / settings["vocabulary"], embedder)
+        self._search = TokenSearch(memory, step, self._spelling, settings)
+        self._residual = "residual" in step.outputs and bool(settings.get("residual", True))
+        self._none = np.empty((0, self._spelling.width), np.float32)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the turn."""
+        self._search.reset()
+        self._said: list[int] = []
+        self._tentative: list[Hypothesis] = []
+        self._rows: list[Rows] = []
+
+    @property
+    def caption(self) -> str:
+        """The text heard so far, for people to read."""
+        tokens = [*self._said, *(item.token for item in self._tentative)]
+        return self._spelling.text(tokens).strip()
+
+    def push(self, frames: Rows) -> Heard:
+        """Hear frames [n, width]."""
+        if len(frames) == 0:
+            return Heard(self._none, self._stack(self._rows))
+        self._search.add(frames)
+        return self._update(*self._search.advance(final=False))
+
+    def finish(self, frames: Rows | None = None) -> Heard:
+        """Hear the last frames and settle everything."""
+        if frames is not None and len(frames):
+            self._search.add(frames)
+        return self._update(*self._search.advance(final=True))
+
+    def cut(self) -> int | None:
+        """See :meth:`Adapter.cut`."""
+        frame = self._search.cut()
+        if frame is not None:
+            self._search.reset()
+        return frame
+
+    def _update(self, settled: list[Hypothesis], tentative: list[Hypothesis]) -> Heard:
+        rows = []
+        for i, item in enumerate([*settled, *tentative]):
+            known = i < len(self._tentative) and self._tentative[i].like(item)
+            # The row that the LLM has already read, unless the new one says something else.
+            rows.append(self._rows[i] if known else self._embed(item, not self._said and i == 0))
+            if not known:
+                self._tentative, self._rows = self._tentative[:i], self._rows[:i]
+        self._said += [item.token for item in settled]
+        self._tentative, self._rows = tentative, rows[len(settled) :]
+        return Heard(self._stack(rows[: len(settled)]), self._stack(self._rows))
+
+    def _embed(self, item: Hypothesis, first: bool) -> Rows:
+        row = self._spelling.expectation(item.likely, item.weights, first)
+        return row + item.residual if self._residual and item.residual is not None else row
+
+    def _stack(self, rows: list[Rows]) -> Rows:
+        return np.stack(rows) if rows else self._none
+
+
+class FrameAdapter:
+    """The frame-synchronous adapter: a streaming graph from ``frames`` to ``embeddings``.
+
+    It settles everything at once and has no words, so its caption stays empty.
+
+    Args:
+        graph: the adapter's graph.
+        width: size of the LLM's embeddings.
+    """
+
+    caption = ""
+
+    def __init__(self, graph: Graph, width: int) -> None:
+        self._graph = graph
+        self._none = np.empty((0, width), np.float32)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the turn."""
+        self._state = self._graph.start()
+
+    def push(self, frames: Rows) -> Heard:
+        """Hear frames [n, width], as many as the encoder gives for a chunk."""
+        if len(frames) == 0:
+            return Heard(self._none, self._none)
+        outputs, self._state = self._graph(self._state, frames=frames[None])
+        rows = outputs["embeddings"].numpy()[0]
+        return Heard(rows, self._none)
+
+    def finish(self, frames: Rows | None = None) -> Heard:
+        """Hear the last frames; nothing was held back."""
+        if frames is not None and len(frames):
+            return self.push(frames)
+        return Heard(self._none, self._none)
+
+    def cut(self) -> None:
+        """The state does not grow."""
+
+
+class Listener:
+    """Encoder and adapter together: sound in, embeddings out.
+
+    A turn begins by itself with the first push after :meth:`finish` or :meth:`reset`.
+    """
+
+    def __init__(self, encoder: Encoder, adapter: Adapter) -> None:
+        self._encoder = encoder
+        self._adapter = adapter
+        self.reset()
+
+    @property
+    def caption(self) -> str:
+        """The text of the turn so far, also after its end."""
+        return self._adapter.caption
+
+    def reset(self) -> None:
+        """Forget the turn and all sound."""
+        self._encoder.reset()
+        self._adapter.reset()
+        self._sound = np.empty(0, np.float32)
+        self._ended = False
+
+    def push(self, pcm: NDArray[np.float32]) -> Heard:
+        """Hear any number of samples, float32 at 16 kHz."""
+        if self._ended:
+            self.reset()
+        parts = []
+        while True:
+            piece, pcm = pcm[: self._encoder.chunk], pcm[self._encoder.chunk :]
+            self._sound = np.concatenate([self._sound, piece])
+            parts.append(self._adapter.push(self._encoder.push(piece)))
+            frame = self._adapter.cut()
+            if frame is not None:
+                start = max(0, (frame - 1) * self._encoder.frame)
+                pcm = np.concatenate([self._sound[start:], pcm])
+                self._sound = self._sound[:0]
+                self._encoder.reset()
+            if len(pcm) == 0:
+                return _joined(parts)
+
+    def finish(self) -> Heard:
+        """The turn has ended: hear what still waits, and settle everything."""
+        if self._ended:
+            self.reset()
+        self._ended = True
+        return self._adapter.finish(self._encoder.flush())
+
+
+def _joined(parts: list[Heard]) -> Heard:
+    return Heard(np.concatenate([part.settled for part in parts]), parts[-1].tentative)

@@ -1,0 +1,185 @@
+"""Greedy decoding that runs along with the sound.
+
+After every chunk the decoder reads the tokens it has settled on and those it only supposes, in one
+step; it keeps the suppositions that it would choose again and goes on from there until the sound
+runs out: until it says so itself, or until its attention lies too close to the newest frame to be
+trusted (AlignAtt, Papi et al. 2023, arXiv:2305.11408). A token settles once its attention lies well
+before the newest frame and two successive chunks agree on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from edge_omni.graph import Graph, State
+from edge_omni.spelling import Spelling
+
+_SAME = 0.15
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One token that was heard.
+
+    Attributes:
+        token: the likeliest.
+        peak: the frame its attention lies on.
+        likely, weights: the likeliest tokens [k] and their probabilities [k].
+        residual: what the adapter adds to the embedding, [width], if it was trained to.
+    """
+
+    token: int
+    peak: int
+    likely: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    residual: NDArray[np.float32] | None
+
+    def like(self, other: Hypothesis) -> bool:
+        """Whether the two would be embedded alike."""
+        return self.token == other.token and abs(float(self.weights[0] - other.weights[0])) < _SAME
+
+
+class TokenSearch:
+    """The state of decoding one segment of a turn.
+
+    Args:
+        memory, step: see :class:`edge_omni.adapter.TokenAdapter`.
+        spelling: the vocabulary.
+        settings: in frames: ``margin`` (decoding stops when attention is so close to the newest
+            frame), ``settle`` (a token settles when its attention is so far behind it), ``pause``
+            (silence behind the last token where a long turn may be cut), ``segment`` (length from
+            which it is cut at a pause), ``longest`` (length at which it is cut anyway).
+    """
+
+    def __init__(
+        self, memory: Graph, step: Graph, spelling: Spelling, settings: Mapping[str, Any]
+    ) -> None:
+        self._memory, self._step, self._spelling = memory, step, spelling
+        self._margin, self._settle, self._pause, self._segment, self._longest = (
+            int(settings[name]) for name in ("margin", "settle", "pause", "segment", "longest")
+        )
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget frames and tokens."""
+        self._memory_state: State = self._memory.start()
+        self._frames = 0
+        self._settled: list[Hypothesis] = []
+        self._tentative: list[Hypothesis] = []
+
+    def add(self, frames: NDArray[np.float32]) -> None:
+        """Take in frames [n, width]."""
+        _, self._memory_state = self._memory(self._memory_state, frames=frames[None])
+        self._frames += len(frames)
+
+    def advance(self, final: bool) -> tuple[list[Hypothesis], list[Hypothesis]]:
+        """Decode what can be decoded now.
+
+        Args:
+            final: the sound ends here.
+
+        Returns:
+            Newly settled tokens, and those that are only supposed.
+        """
+        if self._frames == 0:
+            return [], []
+        found = self._decode(final)
+        count = len(found) if final else self._count_settled(found)
+        newly, self._tentative = found[:count], found[count:]
+        self._settled += newly
+        return newly, self._tentative
+
+    def cut(self) -> int | None:
+        """See :meth:`edge_omni.adapter.Adapter.cut`."""
+        if self._frames < self._segment:
+            return None
+        end = self._settled[-1].peak if self._settled else 0
+        silent = not self._tentative and self._frames - end >= self._pause
+        if silent:
+            return self._frames - self._pause // 2
+        if self._frames < self._longest:
+            return None
+        # Behind the last settled word; where nothing settled for so long, nothing was said.
+        return end + 4 if self._frames - end < self._segment else self._frames - self._pause
+
+    def _decode(self, final: bool) -> list[Hypothesis]:
+        """Tokens after the settled ones."""
+        known = [item.token for item in self._settled]
+        supposed = [item.token for item in self._tentative]
+        state = self._step.start()
+        given, steps = [*self._spelling.prompt, *known, *supposed], len(supposed) + 1
+        found: list[Hypothesis] = []
+        limit = 12 + self._frames // 4  # twice as fast as anyone speaks
+        while True:
+            items, state = self._read(given, state, steps)
+            for place, item in enumerate(items):
+                found.append(item)
+                if place >= len(supposed) or item.token != supposed[place]:
+                    break
+            last = found[-1]
+            unsure = not final and last.peak >= self._frames - self._margin
+            if last.token == self._spelling.end or unsure or len(known) + len(found) > limit:
+                return found[:-1]
+            loop = _repeated([*known, *(item.token for item in found)])
+            if loop:
+                return found[: max(0, len(found) - loop)]
+            if len(items) > 1 or supposed:
+                state = _shortened(state, len(self._spelling.prompt) + len(known) + len(found) - 1)
+            given, steps, supposed = [last.token], 1, []
+
+    def _read(
+        self, tokens: Sequence[int], state: State, count: int
+    ) -> tuple[list[Hypothesis], State]:
+        """Feed tokens; what each of the last ``count`` of them leads to."""
+        outputs, state = self._step(
+            state, tokens=np.array([tokens], np.int64), memory=self._memory_state["memory"]
+        )
+        ids, weights = outputs["top_ids"].numpy()[0], outputs["top_probs"].numpy()[0]
+        attention = outputs["attention"].numpy()[0]
+        residual = outputs["residual"].numpy()[0] if "residual" in outputs else None
+        return [
+            Hypothesis(
+                int(ids[i, 0]), _peak(attention[i]), ids[i], weights[i],
+                None if residual is None else residual[i],
+            )
+            for i in range(len(tokens) - count, len(tokens))
+        ], state  # fmt: skip
+
+    def _count_settled(self, found: list[Hypothesis]) -> int:
+        count = 0
+        for item, before in zip(found, self._tentative, strict=False):
+            if item.token != before.token or item.peak > self._frames - self._settle:
+                break
+            count += 1
+        # A pause looks like the end of a sentence until the next word comes.
+        while count and count == len(found) and self._spelling.punctuation(found[count - 1].token):
+            count -= 1
+        return count
+
+
+def _peak(attention: NDArray[np.float32]) -> int:
+    """The frame that attention [T] lies on, smoothed over three."""
+    return int(np.convolve(attention, np.ones(3, np.float32), "same").argmax())
+
+
+def _shortened(state: State, length: int) -> State:
+    """The state after only the first ``length`` tokens."""
+    past = state["self"].numpy()[:, :, :, :, :length]
+    return {**state, "self": ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(past))}
+
+
+def _repeated(tokens: Sequence[int], times: int = 4, longest: int = 12) -> int:
+    """How many tokens at the end only repeat what stands before them; 0 if it is no loop."""
+    for period in range(1, longest + 1):
+        span = period * times
+        if len(tokens) >= span and all(
+            tokens[-i] == tokens[-i - period] for i in range(1, span - period + 1)
+        ):
+            return span - period
+    return 0
