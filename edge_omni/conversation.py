@@ -9,7 +9,8 @@ full, never the system prompt.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import jinja2
@@ -158,15 +159,24 @@ class Conversation:
 
     def answer(self, limit: int, sampling: Sampling, seed: int) -> Iterator[Token]:
         """Generate the answer, token by token, at most ``limit`` of them."""
+        self._begin_answer()
+        self._llm.begin_sampling(sampling, seed)
+        sampled = (self._llm.sample() for _ in range(limit))
+        yield from self._read(itertools.takewhile(lambda t: not self._llm.ends_answer(t), sampled))
+
+    def say(self, text: str) -> Iterator[Token]:
+        """Take ``text`` for the answer, token by token, as if the LLM had written it."""
+        self._begin_answer()
+        yield from self._read(self._llm.tokenize(text))
+
+    def _begin_answer(self) -> None:
         self._append(self._answer)
         self._answer_start = self._llm.position()
-        self._llm.begin_sampling(sampling, seed)
+
+    def _read(self, tokens: Iterable[int]) -> Iterator[Token]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         characters = 0
-        for _ in range(limit):
-            token = self._llm.sample()
-            if self._llm.ends_answer(token):
-                return
+        for token in tokens:
             hidden = self._append([token])
             text = decoder.decode(self._llm.piece(token))
             characters += len(text)
