@@ -22,7 +22,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 
 from edge_omni.graph import STATE_KEY
-from train.hearing.modules import Decoder, Encoder
+from train.hearing.decoder import Decoder
+from train.hearing.encoder import Encoder
 
 OPSET = 18
 LIKELY = 8
@@ -67,7 +68,7 @@ class StepGraph(nn.Module):
         self.bias[list(banned)] = -1e4
 
     def forward(self, tokens: Tensor, memory: Tensor, past: Tensor) -> tuple[Tensor, ...]:
-        """tokens int64 [1, n]; memory of :class:`MemoryGraph`; past [layers, 2, 1, heads, p, 64]."""
+        """tokens int64 [1, n]; memory and past [layers, 2, 1, heads, ..., 64]."""
         hidden, after, attention = self.decoder(tokens, memory, past)
         probabilities = (self.decoder.logits(hidden) + self.bias).softmax(-1)
         top, ids = probabilities.topk(self.likely, dim=-1)
@@ -83,7 +84,8 @@ def export_encoder(encoder: Encoder, path: Path, metadata: Mapping[str, str]) ->
     _export(
         EncoderGraph(encoder), path,
         {"pcm": torch.zeros(1, encoder.sizes.samples)}, example, ["frames"],
-        {f"layer{i}": {3: "past"} for i in range(encoder.sizes.layers)}, _described(state), metadata,
+        {f"layer{i}": {3: "past"} for i in range(encoder.sizes.layers)},
+        _described(state), metadata,
     )  # fmt: skip
 
 

@@ -41,7 +41,9 @@ class Heard:
 class Adapter(Protocol):
     """Encoder frames in, embeddings of the LLM out."""
 
-    caption: str
+    @property
+    def caption(self) -> str:
+        """The text heard so far, for people to read; empty where the adapter knows no words."""
 
     def push(self, frames: Rows) -> Heard:
         """Hear frames [n, width]."""

@@ -48,7 +48,7 @@ class Spelling:
     def __init__(self, path: Path, embedder: Embedder) -> None:
         try:
             content = json.loads(path.read_text("utf-8"))
-            self._texts = [token.encode("latin-1") for token in content["tokens"]]
+            self._texts: list[bytes] = [token.encode("latin-1") for token in content["tokens"]]
             self.prompt = [int(token) for token in content["prompt"]]
             self.end = int(content["end"])
         except (OSError, ValueError, KeyError, TypeError) as error:

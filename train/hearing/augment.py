@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from train.hearing.modules import SAMPLE_RATE
+from train.hearing.front_end import SAMPLE_RATE
 
 Pcm = NDArray[np.float32]
 

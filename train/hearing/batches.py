@@ -12,7 +12,7 @@ from torch import Tensor
 
 from train.hearing.augment import augment
 from train.hearing.data import CHUNK, END, PROMPT, WIDTH, Utterance, load_index
-from train.hearing.modules import FRAME
+from train.hearing.encoder import FRAME
 
 # A token counts as heard when its attention peaks this long before the sound ends, and as unheard
 # when it peaks this long after; what lies between is neither asked for nor punished. In frames.

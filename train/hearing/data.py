@@ -23,19 +23,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from train.hearing import whisper
-from train.hearing.modules import (
-    FRAME,
-    SAMPLE_RATE,
-    Decoder,
-    Encoder,
-    load_decoder,
-    load_encoder,
-)
+from train.hearing.decoder import Decoder
+from train.hearing.encoder import FRAME, Encoder
+from train.hearing.front_end import SAMPLE_RATE
+from train.hearing.weights import load_decoder, load_encoder
 
 PROMPT = (50258, 50259, 50359, 50363)  # start of transcript, English, transcribe, no timestamps
 END = 50257
 CHUNK = 16 * FRAME
-# The encoder's first frame stands for the sound before the recording (see modules.Encoder).
+# The encoder's first frame stands for the sound before the recording (see encoder.Encoder).
 LEAD = FRAME
 SILENCE = 3.0
 LONGEST = 16.0

@@ -25,14 +25,10 @@ from torch.nn import functional
 from train.hearing import whisper
 from train.hearing.batches import IGNORE, Batch, Folder, batches
 from train.hearing.data import TAP
-from train.hearing.modules import (
-    Decoder,
-    DecoderSizes,
-    Encoder,
-    load_decoder,
-    load_encoder,
-)
+from train.hearing.decoder import Decoder, DecoderSizes
+from train.hearing.encoder import Encoder
 from train.hearing.vocabulary import english
+from train.hearing.weights import load_decoder, load_encoder
 
 # Share of the teacher's distribution in the target of a token; the rest is the token itself, which
 # beam search over padded sound chose, and which is the better of the two at the end of a recording.

@@ -26,6 +26,7 @@ WORDNET = Path("/usr/share/wordnet")
 FORTUNES = Path("/usr/share/games/fortunes")
 FLITE_VOICES = ("awb", "rms", "slt", "kal16")
 ESPEAK_VOICES = ("en-us", "en-gb", "en-us+f2", "en-gb-x-rp+m3", "en-029", "en-gb-scotland")
+HOURS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve")
 TEMPLATES = (
     "What is {a} {n}?",
     "Can you explain what {a} {n} is?",
