@@ -1,0 +1,1 @@
+"""How well edge-omni hears, answers and speaks, and how fast: beside text and beside peers."""

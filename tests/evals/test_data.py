@@ -1,0 +1,49 @@
+"""Measuring sets: tables are read as they are and refused when they cannot be meant."""
+
+from pathlib import Path
+
+import pytest
+
+from edge_omni.errors import UsageError
+from evals import data, report
+from evals.voice import SENTENCES
+
+
+def test_questions_are_read(tmp_path: Path) -> None:
+    (tmp_path / "questions.tsv").write_text(
+        'file\tquestion\tanswer\na.flac\tWho wrote "Emma"?\tJane Austen|Austen\nb.wav\tWhy?\tSo\n'
+    )
+    first, second = data.questions(tmp_path)
+    assert first == data.Question(tmp_path / "a.flac", 'Who wrote "Emma"?', "Jane Austen|Austen")
+    assert second.audio.name == "b.wav"
+    assert data.questions(tmp_path, limit=1) == [first]
+
+
+def test_slots_are_read(tmp_path: Path) -> None:
+    (tmp_path / "slots.tsv").write_text("file\tslots\na.flac\tlatte|dark roast\n")
+    assert data.slots(tmp_path) == [data.Slots(tmp_path / "a.flac", ("latte", "dark roast"))]
+
+
+@pytest.mark.parametrize("content", [None, "", "file\tquestion\n", "file\tquestion\na\tb\n"])
+def test_a_table_without_its_columns_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "questions.tsv").write_text(content)
+    with pytest.raises(UsageError, match="file, question, answer"):
+        data.questions(tmp_path)
+
+
+def test_a_folder_without_sound_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no sound files"):
+        data.sounds(tmp_path)
+
+
+def test_figures_that_cannot_be_written_are_refused_before_measuring(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no folder"):
+        report.check(tmp_path / "none" / "figures.json")
+
+
+def test_the_sentences_for_the_voice_are_many_and_all_different() -> None:
+    sentences = SENTENCES.read_text("utf-8").splitlines()
+    assert len(sentences) >= 200
+    assert len(set(sentences)) == len(sentences)
+    assert all(sentence == sentence.strip() != "" for sentence in sentences)
