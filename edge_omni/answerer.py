@@ -115,8 +115,9 @@ class Answerer:
 
     def _speak(self, chunk: TextChunk) -> Iterator[NDArray[np.float32]]:
         hidden = chunk.hidden if self._use_hidden else None
-        for spoken in self._decoder.speak(chunk.text, hidden):
-            self._timeline.mark("prefill")
+        blocks = self._decoder.speak(chunk.text, hidden, last=chunk.last)
+        self._timeline.mark("prefill")
+        for spoken in blocks:
             yield self._voice(spoken, chunk.start)
 
     def _voice(self, spoken: Spoken, start: int) -> NDArray[np.float32]:

@@ -52,6 +52,7 @@ class Assistant:
             CUDA too, where this build of ONNX Runtime has it.
         system: another system prompt than the bundle's.
         seed: of everything that is drawn at random.
+        threads: CPU threads of the LLM; all cores when None. Fewer are faster on a busy machine.
 
     Raises:
         BundleError: the bundle is missing or damaged.
@@ -70,6 +71,7 @@ class Assistant:
         gpu_layers: int = 0,
         system: str | None = None,
         seed: int = 0,
+        threads: int | None = None,
     ) -> None:
         self.bundle = Bundle(bundle)
         self.bundle.verify()
@@ -79,6 +81,7 @@ class Assistant:
             self.bundle.find_llm() if llm is None else Path(llm),
             context=manifest.context,
             gpu_layers=gpu_layers,
+            threads=threads,
         )
         self.seed = seed
         # Residual and prefix were trained on the hidden states of one LLM.
@@ -118,7 +121,7 @@ class Assistant:
                 f"bundle {self.bundle.manifest.name} makes {width}. Use "
                 f"{self.bundle.manifest.llm.name}, or a bundle made for this LLM."
             )
-        return FrameAdapter(self._graph("adapter"))
+        return FrameAdapter(self._graph("adapter"), self.llm.width)
 
     def _layout(self, system: str | None) -> ChatLayout:
         chat = self.bundle.manifest.chat
@@ -168,10 +171,19 @@ class Assistant:
             max_tokens: length limit of the answer; the bundle's when None.
             sampling: how tokens are chosen; as the bundle says when None.
         """
+        return self._answerer(turn, self._tokens(max_tokens, sampling), backlog, on_text)
+
+    def _answerer(
+        self,
+        turn: Turn,
+        tokens: Iterator[Token],
+        backlog: Callable[[], float] = lambda: 0.0,
+        on_text: Callable[[str], None] = lambda text: None,
+    ) -> Answerer:
         self.decoder.reset(self.seed)
         self.vocoder.reset()
         return Answerer(
-            self._tokens(max_tokens, sampling),
+            tokens,
             self.decoder,
             self.vocoder,
             self.bundle.manifest.speech,
@@ -221,11 +233,7 @@ class Assistant:
         self.finish_turn(turn)
         if speak:
             answer = self.answer(turn, max_tokens=max_tokens, sampling=sampling)
-            turn.audio = np.concatenate([pcm for pcm in answer if pcm is not None])
-            turn.sample_rate = self.sample_rate
-            turn.text = answer.text.strip()
-            self.conversation.end_answer()
-            return turn
+            return self._complete(turn, answer)
         return self._read_answer(turn, max_tokens, sampling)
 
     def ask_text(
@@ -236,6 +244,19 @@ class Assistant:
         self.conversation.hear_text(text)
         turn.timeline.decide(0.0)
         return self._read_answer(turn, max_tokens, sampling)
+
+    def say(self, text: str) -> Turn:
+        """Speak ``text`` as if the LLM had written it as its answer."""
+        turn = Turn()
+        turn.timeline.decide(0.0)
+        return self._complete(turn, self._answerer(turn, self.conversation.say(text)))
+
+    def _complete(self, turn: Turn, answer: Answerer) -> Turn:
+        turn.audio = np.concatenate([pcm for pcm in answer if pcm is not None])
+        turn.sample_rate = self.sample_rate
+        turn.text = answer.text.strip()
+        self.conversation.end_answer()
+        return turn
 
     def _read_answer(self, turn: Turn, max_tokens: int | None, sampling: Sampling | None) -> Turn:
         turn.text = "".join(token.text for token in self._tokens(max_tokens, sampling)).strip()

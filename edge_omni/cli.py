@@ -73,6 +73,9 @@ def run(
     gpu_layers: Annotated[int, typer.Option(help="LLM layers on the GPU; -1 for all.")] = 0,
     system: Annotated[str | None, typer.Option(help="Another system prompt.")] = None,
     seed: Annotated[int, typer.Option(help="Of all that is drawn at random.")] = 0,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="LLM threads; fewer on a busy machine.")
+    ] = None,
     microphone: Annotated[
         str | None, typer.Option(help="Name or index, see `edge-omni devices`.")
     ] = None,
@@ -105,7 +108,9 @@ def run(
     from edge_omni.view import TerminalView
 
     with console.status("Loading …"):
-        assistant = Assistant(bundle, llm=llm, gpu_layers=gpu_layers, system=system, seed=seed)
+        assistant = Assistant(
+            bundle, llm=llm, gpu_layers=gpu_layers, system=system, seed=seed, threads=threads
+        )
     turns: list[Turn] = []
     try:
         with TerminalView(console) as view:

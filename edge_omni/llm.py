@@ -256,7 +256,7 @@ class LLM:
 def _copied(values: Any, size: int) -> NDArray[np.float32]:
     """What llama.cpp will overwrite at its next step."""
     view: NDArray[np.float32] = np.ctypeslib.as_array(values, shape=(size,))
-    return view.copy()
+    return np.array(view)
 
 
 def silence_native_logs() -> None:

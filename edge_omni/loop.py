@@ -37,7 +37,7 @@ HISTORY = 2 * RATE
 
 
 class Device(Protocol):
-    """A microphone and a speaker: ``audio.devices.Duplex`` or ``audio.virtual.FileDevice``."""
+    """A microphone and a speaker: ``audio.duplex.Duplex`` or ``audio.virtual.FileDevice``."""
 
     @property
     def queued(self) -> int:

@@ -65,10 +65,6 @@ class Spelling:
         """Whether a token has neither letters nor digits."""
         return not any(character.isalnum() for character in self.text([token]))
 
-    def opens_word(self, token: int) -> bool:
-        """Whether a token begins a new word."""
-        return self._texts[token].startswith(b" ")
-
     def row(self, token: int, first: bool = False) -> NDArray[np.float32]:
         """The LLM's embedding of one token: [width].
 

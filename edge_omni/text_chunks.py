@@ -22,11 +22,13 @@ class TextChunk:
         text: its characters.
         start: where it begins in the answer, in characters.
         hidden: the LLM's hidden states at its tokens, float32 [tokens, width].
+        last: the answer ends with it.
     """
 
     text: str
     start: int
     hidden: NDArray[np.float32]
+    last: bool
 
 
 class TextChunker:
@@ -44,17 +46,20 @@ class TextChunker:
 
     def push(self, token: Token) -> TextChunk | None:
         """Take the next token; the chunk before it, if that is whole now."""
-        chunk = self.finish() if self._whole(token.text) else None
+        chunk = self._take(last=False) if self._whole(token.text) else None
         self._tokens.append(token)
         return chunk
 
     def finish(self) -> TextChunk | None:
         """What is left, if anything."""
+        return self._take(last=True)
+
+    def _take(self, last: bool) -> TextChunk | None:
         if not self._tokens:
             return None
         text = "".join(token.text for token in self._tokens)
         hidden = np.stack([token.hidden for token in self._tokens])
-        chunk = TextChunk(text, self._start, hidden)
+        chunk = TextChunk(text, self._start, hidden, last)
         self._start += len(text)
         self._tokens = []
         return chunk

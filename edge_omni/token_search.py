@@ -126,7 +126,7 @@ class TokenSearch:
             unsure = not final and last.peak >= self._frames - self._margin
             if last.token == self._spelling.end or unsure or len(known) + len(found) > limit:
                 return found[:-1]
-            loop = _repeated([*known, *(item.token for item in found)])
+            loop = repeated([*known, *(item.token for item in found)])
             if loop:
                 return found[: max(0, len(found) - loop)]
             if len(items) > 1 or supposed:
@@ -174,7 +174,7 @@ def _shortened(state: State, length: int) -> State:
     return {**state, "self": ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(past))}
 
 
-def _repeated(tokens: Sequence[int], times: int = 4, longest: int = 12) -> int:
+def repeated(tokens: Sequence[int], times: int = 4, longest: int = 12) -> int:
     """How many tokens at the end only repeat what stands before them; 0 if it is no loop."""
     for period in range(1, longest + 1):
         span = period * times

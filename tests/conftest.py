@@ -27,7 +27,7 @@ def llm_path(bundle: Bundle) -> Path:
 
 @pytest.fixture(scope="session")
 def shared_llm(llm_path: Path) -> Iterator[LLM]:
-    llm = LLM(llm_path, context=512)
+    llm = LLM(llm_path, context=512, threads=1)
     yield llm
     llm.close()
 

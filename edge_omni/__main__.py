@@ -1,0 +1,3 @@
+from edge_omni.cli import main
+
+main()

@@ -1,0 +1,88 @@
+"""A sound device made of arrays: the loop's audio clock for files and for tests."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+RATE = 16_000
+FRAME = 320
+"""Samples of the microphone in one tick of the clock: 20 ms."""
+
+
+class FileDevice:
+    """Plays ``pcm`` into the microphone and records what the speaker plays.
+
+    The clock ticks when the microphone is read. Paced, a tick waits for its time and what was
+    late is made up; otherwise computing takes no time on this clock, and the same input always
+    gives the same recording. After the input there is silence for as long as anybody reads.
+
+    Args:
+        pcm: the microphone's signal, float32 [n], 16 kHz.
+        rate: sample rate of the speaker.
+        paced: keep to real time.
+    """
+
+    def __init__(self, pcm: NDArray[np.float32], rate: int, *, paced: bool = False) -> None:
+        self._pcm = pcm
+        self._rate = rate
+        self._paced = paced
+        self._ticks = 0
+        self._started = time.monotonic()
+        self._queue: list[NDArray[np.float32]] = []
+        self._recording: list[NDArray[np.float32]] = []
+        self._due = 0.0
+        self.queued = 0
+        self.played = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the whole input has been read."""
+        return self._ticks * FRAME >= len(self._pcm)
+
+    def read(self, timeout: float | None = None) -> NDArray[np.float32]:
+        """The next 20 ms of the microphone: float32 [320]. With ``timeout`` 0 paced reading
+        gives an empty array when they are not due yet."""
+        if self._paced:
+            early = self._started + (self._ticks + 1) * FRAME / RATE - time.monotonic()
+            if early > 0:
+                if timeout == 0:
+                    return np.empty(0, np.float32)
+                time.sleep(early)
+        start = self._ticks * FRAME
+        self._ticks += 1
+        self._play()
+        frame = self._pcm[start : start + FRAME]
+        return np.pad(frame, (0, FRAME - len(frame)))
+
+    def write(self, pcm: NDArray[np.float32]) -> None:
+        """Queue sound for the speaker: float32 [n] at its rate."""
+        self._queue.append(pcm)
+        self.queued += len(pcm)
+
+    def clear(self) -> None:
+        """Drop what is queued."""
+        self._queue.clear()
+        self.queued = 0
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def recording(self) -> NDArray[np.float32]:
+        """What the speaker has played, from the first sound on: float32 [n]."""
+        whole = np.concatenate([*self._recording, np.empty(0, np.float32)])
+        loud = np.flatnonzero(whole)
+        return whole[loud[0] : loud[-1] + 1] if len(loud) else whole[:0]
+
+    def _play(self) -> None:
+        self._due += FRAME / RATE * self._rate
+        wanted = int(self._due)
+        self._due -= wanted
+        waiting = np.concatenate([*self._queue, np.empty(0, np.float32)])
+        now, later = waiting[:wanted], waiting[wanted:]
+        self._recording.append(np.pad(now, (0, wanted - len(now))))
+        self._queue = [later] if len(later) else []
+        self.queued = len(later)
+        self.played += len(now)
