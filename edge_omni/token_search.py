@@ -21,6 +21,13 @@ from edge_omni.graph import Graph, State
 from edge_omni.spelling import Spelling
 
 _SAME = 0.15
+# A decoder that misses the end of a sentence reads it again from its start: so many tokens that it
+# has had before, looking at frames as near as that to where it looked then.
+_AGAIN, _NEAR = 3, 4
+# A word is over so many frames after the one that its last token is attended on.
+_BEHIND = 8
+# Reading goes forward, but a word may begin this many frames before the last one was attended to.
+_OVERLAP = 10
 
 
 @dataclass(frozen=True)
@@ -29,13 +36,15 @@ class Hypothesis:
 
     Attributes:
         token: the likeliest.
-        peak: the frame its attention lies on.
+        peak: the frame its attention lies on, of those that the token before leaves to it.
+        look: the frame most attended to, wherever it is. Some tokens rest on a silent one.
         likely, weights: the likeliest tokens [k] and their probabilities [k].
         residual: what the adapter adds to the embedding, [width], if it was trained to.
     """
 
     token: int
     peak: int
+    look: int
     likely: NDArray[np.int64]
     weights: NDArray[np.float32]
     residual: NDArray[np.float32] | None
@@ -43,6 +52,26 @@ class Hypothesis:
     def like(self, other: Hypothesis) -> bool:
         """Whether the two would be embedded alike."""
         return self.token == other.token and abs(float(self.weights[0] - other.weights[0])) < _SAME
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What the decoder says comes after one token; fields as in :class:`Hypothesis`."""
+
+    token: int
+    attention: NDArray[np.float32]
+    likely: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    residual: NDArray[np.float32] | None
+
+    def after(self, peak: int) -> Hypothesis:
+        """The token, when the one before it lies on frame ``peak``."""
+        smooth = np.convolve(self.attention, np.ones(3, np.float32), "same")
+        start = min(max(0, peak - _OVERLAP), len(smooth) - 1)
+        return Hypothesis(
+            self.token, start + int(smooth[start:].argmax()), int(smooth.argmax()),
+            self.likely, self.weights, self.residual,
+        )  # fmt: skip
 
 
 class TokenSearch:
@@ -101,12 +130,10 @@ class TokenSearch:
             return None
         end = self._settled[-1].peak if self._settled else 0
         silent = not self._tentative and self._frames - end >= self._pause
-        if silent:
-            return self._frames - self._pause // 2
-        if self._frames < self._longest:
+        if not silent and self._frames < self._longest:
             return None
-        # Behind the last settled word; where nothing settled for so long, nothing was said.
-        return end + 4 if self._frames - end < self._segment else self._frames - self._pause
+        # From behind the last settled word: what lies there may be more than silence.
+        return max(end + _BEHIND, self._frames - self._segment // 2)
 
     def _decode(self, final: bool) -> list[Hypothesis]:
         """Tokens after the settled ones."""
@@ -119,7 +146,8 @@ class TokenSearch:
         while True:
             items, state = self._read(given, state, steps)
             for place, item in enumerate(items):
-                found.append(item)
+                before = found or self._settled
+                found.append(item.after(before[-1].peak if before else 0))
                 if place >= len(supposed) or item.token != supposed[place]:
                     break
             last = found[-1]
@@ -127,15 +155,28 @@ class TokenSearch:
             if last.token == self._spelling.end or unsure or len(known) + len(found) > limit:
                 return found[:-1]
             loop = repeated([*known, *(item.token for item in found)])
+            loop = loop or self._reread(found)
             if loop:
                 return found[: max(0, len(found) - loop)]
             if len(items) > 1 or supposed:
                 state = _shortened(state, len(self._spelling.prompt) + len(known) + len(found) - 1)
             given, steps, supposed = [last.token], 1, []
 
+    def _reread(self, found: Sequence[Hypothesis]) -> int:
+        """How many tokens at the end were read before, out of the same sound; 0 if too few."""
+        seen = [(item.token, item.look) for item in (*self._settled, *found)]
+        last = seen[-_AGAIN:]
+        if len(found) < _AGAIN or len({look for _, look in last}) < _AGAIN:
+            return 0
+        for start in range(len(seen) - 2 * _AGAIN + 1):
+            pairs = zip(seen[start : start + _AGAIN], last, strict=True)
+            if all(a[0] == b[0] and abs(a[1] - b[1]) <= _NEAR for a, b in pairs):
+                return _AGAIN
+        return 0
+
     def _read(
         self, tokens: Sequence[int], state: State, count: int
-    ) -> tuple[list[Hypothesis], State]:
+    ) -> tuple[list[_Reading], State]:
         """Feed tokens; what each of the last ``count`` of them leads to."""
         outputs, state = self._step(
             state, tokens=np.array([tokens], np.int64), memory=self._memory_state["memory"]
@@ -144,8 +185,8 @@ class TokenSearch:
         attention = outputs["attention"].numpy()[0]
         residual = outputs["residual"].numpy()[0] if "residual" in outputs else None
         return [
-            Hypothesis(
-                int(ids[i, 0]), _peak(attention[i]), ids[i], weights[i],
+            _Reading(
+                int(ids[i, 0]), attention[i], ids[i], weights[i],
                 None if residual is None else residual[i],
             )
             for i in range(len(tokens) - count, len(tokens))
@@ -161,11 +202,6 @@ class TokenSearch:
         while count and count == len(found) and self._spelling.punctuation(found[count - 1].token):
             count -= 1
         return count
-
-
-def _peak(attention: NDArray[np.float32]) -> int:
-    """The frame that attention [T] lies on, smoothed over three."""
-    return int(np.convolve(attention, np.ones(3, np.float32), "same").argmax())
 
 
 def _shortened(state: State, length: int) -> State:

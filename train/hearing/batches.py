@@ -17,6 +17,8 @@ from train.hearing.encoder import FRAME
 # A token counts as heard when its attention peaks this long before the sound ends, and as unheard
 # when it peaks this long after; what lies between is neither asked for nor punished. In frames.
 HEARD, UNHEARD = 10, 8
+# Chunks of silence behind a recording, at most.
+QUIET = 7
 IGNORE = -1
 
 
@@ -98,14 +100,17 @@ def _batch(
     dice: np.random.Generator,
 ) -> Batch:
     count = len(rows)
-    longest = max(item.frames for _, item in rows) + 32
+    # Mostly little silence behind the sound; sometimes so much that a decoder would make words up.
+    most = QUIET if dice.random() < 0.3 else 2
+    longest = max(item.frames for _, item in rows) + 16 * most
     pcm = np.zeros((count, longest * FRAME), np.float32)
     visible, compared, known = (np.zeros(count, np.int64) for _ in range(3))
     final, middle = (np.zeros((count, longest, WIDTH), np.float32) for _ in range(2))
     sequences, targets = [], []
     for b, (folder, item) in enumerate(rows):
-        sound = augment(folder.sound(item), other, dice)
-        end, after = item.frames, int(dice.integers(3))
+        end, after = item.frames, int(dice.integers(most + 1))
+        silent = np.pad(folder.sound(item), (0, 16 * after * FRAME))
+        sound = augment(silent, other, dice)
         cut = item.frames > 48 and dice.random() < truncate
         if cut:
             end = int(dice.integers(32, item.frames))

@@ -14,7 +14,7 @@ from torch.nn import functional
 SAMPLE_RATE = 16_000
 HOP, WINDOW, MELS = 160, 400, 80
 # Running maximum of the log-mel before any sound: a little below speech at a usual level
-# (the median over the training recordings is 1.2), so that silence alone is not raised to speech.
+# (the median over the training recordings is 1.1), so that silence alone is not raised to speech.
 FLOOR_MAXIMUM = 0.5
 
 
