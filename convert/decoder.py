@@ -5,8 +5,6 @@ python -m convert.decoder --work DIR --out models/tiny
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,6 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from convert.export import export, rounded
-from train.speech import speak
 from train.speech.alphabet import CHARACTERS
 from train.speech.decoder import BEGIN, SpeechDecoder, Writer
 
@@ -48,7 +45,7 @@ class Prefix(nn.Module):
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden states [1, n, hidden] to keys and values [layers, heads, n, size]."""
-        keys, values = self.prefix(hidden, torch.zeros_like(hidden[:, :, 0]))
+        keys, values = self.prefix(hidden, torch.zeros_like(hidden[:, None, None, :, 0]))
         return keys[:, 0], values[:, 0]
 
 
@@ -173,18 +170,3 @@ def settings(decoder: SpeechDecoder, top_k: int = 2, temperature: float = 1.0) -
         "block": 8,
         "prefix_shape": [keys.shape[0], keys.shape[1], 0, keys.shape[3]],
     }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
-    decoder = speak.build(args.work)
-    decoder.load_state_dict(torch.load(args.work / "speak.pt")["model"])
-    write(decoder, args.out)
-    print(json.dumps({"decoder": settings(decoder)}))
-
-
-if __name__ == "__main__":
-    main()

@@ -6,6 +6,7 @@ and the same speed.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -104,8 +105,6 @@ def export(
 
 def _nested(module: nn.Module, shapes: tuple[Any, ...]) -> tuple[Any, ...]:
     """Shapes as ``module.forward`` takes them: what is behind a ``*`` belongs together."""
-    import inspect
-
     parameters = list(inspect.signature(module.forward).parameters.values())
     plain = [p for p in parameters if p.kind is not p.VAR_POSITIONAL]
     if len(plain) == len(parameters):

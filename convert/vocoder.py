@@ -5,16 +5,12 @@ python -m convert.vocoder --work DIR --out models/tiny/vocoder.onnx
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 
 import torch
 
 from convert import waveform
 from convert.export import export, rounded
-from train.speech import codec
-from train.speech.synthesize import VOICE
 
 SAMPLE_RATE, SAMPLES = 22050, 512
 """Of the sound; sound samples for each code."""
@@ -41,18 +37,3 @@ def settings(vocoder: waveform.Vocoder, silence: int) -> dict[str, int]:
         "delay": vocoder.delay,
         "silence": silence,
     }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
-    vocoder = waveform.Vocoder(codec.load(args.work), waveform.load(VOICE)).eval()
-    write(vocoder, args.out)
-    silence = int((args.work / "silence.txt").read_text())
-    print(json.dumps({"vocoder": settings(vocoder, silence)}))
-
-
-if __name__ == "__main__":
-    main()

@@ -97,7 +97,7 @@ class Reading:
 
 def read(text: str) -> Reading:
     """How ``text`` is said. What cannot be said, such as an emoji, is left out."""
-    shouted = text.upper() == text
+    shouted = text.upper() == text and len(re.findall("[A-Z]{2,}", text)) > 2
     said: list[str] = []
     ends: list[int] = []
     for piece, end in _pieces(text, shouted):

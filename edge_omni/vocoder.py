@@ -67,8 +67,8 @@ class Vocoder:
     def flush(self) -> NDArray[np.float32]:
         """The sound held back, float32 [delay or less]. The next code begins a new sound."""
         owed = self._owed
-        silent = -(-self.delay // self.samples_per_code)
-        pcm = self._run(np.full(silent, self._silence, np.int64)) if owed else self._run(_NOTHING)
+        silent = -(-self.delay // self.samples_per_code) if owed else 0
+        pcm = self._run(np.full(silent, self._silence, np.int64))
         self.reset()
         return pcm[:owed]
 
@@ -80,6 +80,3 @@ class Vocoder:
         skipped = min(self._early, len(pcm))
         self._early -= skipped
         return pcm[skipped:]
-
-
-_NOTHING = np.empty(0, np.int64)
