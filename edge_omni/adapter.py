@@ -208,19 +208,20 @@ class Listener:
         """Hear any number of samples, float32 at 16 kHz."""
         if self._ended:
             self.reset()
-        parts = []
-        while True:
-            piece, pcm = pcm[: self._encoder.chunk], pcm[self._encoder.chunk :]
-            self._sound = np.concatenate([self._sound, piece])
-            parts.append(self._adapter.push(self._encoder.push(piece)))
+        parts = [self._adapter.push(self._encoder.push(pcm[:0]))]
+        for start in range(0, len(pcm), self._encoder.chunk):
+            parts.append(self._hear(pcm[start : start + self._encoder.chunk]))
             frame = self._adapter.cut()
             if frame is not None:
-                start = max(0, (frame - 1) * self._encoder.frame)
-                pcm = np.concatenate([self._sound[start:], pcm])
+                again = self._sound[max(0, (frame - 1) * self._encoder.frame) :]
                 self._sound = self._sound[:0]
                 self._encoder.reset()
-            if len(pcm) == 0:
-                return _joined(parts)
+                parts.append(self._hear(again))
+        return _joined(parts)
+
+    def _hear(self, pcm: NDArray[np.float32]) -> Heard:
+        self._sound = np.concatenate([self._sound, pcm])
+        return self._adapter.push(self._encoder.push(pcm))
 
     def finish(self) -> Heard:
         """The turn has ended: hear what still waits, and settle everything."""

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from edge_omni.errors import EdgeOmniError, UsageError
+from edge_omni.errors import DeviceError, EdgeOmniError, UsageError
 
 if TYPE_CHECKING:
     from edge_omni.assistant import Turn
@@ -41,7 +41,7 @@ LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first so 
 def main() -> None:
     """Entry point: errors become a message and an exit code of their own."""
     try:
-        app(standalone_mode=False)
+        sys.exit(app(standalone_mode=False))
     except EdgeOmniError as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(
             f"edge-omni: {error}", markup=False
@@ -74,7 +74,8 @@ def run(
     system: Annotated[str | None, typer.Option(help="Another system prompt.")] = None,
     seed: Annotated[int, typer.Option(help="Of all that is drawn at random.")] = 0,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="LLM threads; fewer on a busy machine.")
+        int | None,
+        typer.Option(min=1, envvar="EDGE_OMNI_THREADS", help="LLM threads; fewer when busy."),
     ] = None,
     microphone: Annotated[
         str | None, typer.Option(help="Name or index, see `edge-omni devices`.")
@@ -91,6 +92,7 @@ def run(
 ) -> None:
     """Talk. Ctrl-C ends the conversation."""
     from edge_omni.audio import files
+    from edge_omni.audio.devices import find
     from edge_omni.llm import silence_native_logs
 
     if output is not None and input is None:
@@ -99,6 +101,9 @@ def run(
         raise UsageError("--paced needs --input: a microphone is always in real time.")
     # What cannot work is said before seconds are spent on loading.
     pcm = files.read(input) if input is not None else None
+    if input is None:
+        find(microphone, "input")
+        find(speaker, "output")
     if not verbose:
         silence_native_logs()
 
@@ -127,6 +132,7 @@ def run(
                 from edge_omni.audio.duplex import Duplex
 
                 with Duplex(microphone, speaker, output_rate=assistant.sample_rate) as duplex:
+                    console.print("Speak. Ctrl-C ends the conversation.", style="dim")
                     loop = Loop(assistant, duplex, view)
                     turns = loop.turns
                     loop.run()
@@ -159,7 +165,10 @@ def devices() -> None:
     from edge_omni.audio.devices import devices as find_devices
 
     table = Table("index", "name", "inputs", "outputs", "rate", "default")
-    for device in find_devices():
+    found = find_devices()
+    if not found:
+        raise DeviceError("There is no sound device on this machine. Connect one and try again.")
+    for device in found:
         default = [
             name
             for name, is_default in (

@@ -133,7 +133,7 @@ class TokenSearch:
         if not silent and self._frames < self._longest:
             return None
         # From behind the last settled word: what lies there may be more than silence.
-        return max(end + _BEHIND, self._frames - self._segment // 2)
+        return max(end + _BEHIND, self._frames - self._segment // 3)
 
     def _decode(self, final: bool) -> list[Hypothesis]:
         """Tokens after the settled ones."""

@@ -24,10 +24,10 @@ ENCODER = {"chunk": 5120, "frame": 320, "width": WIDTH}
 SETTINGS: dict[str, Any] = {
     "vocabulary": "tokens.json",
     "margin": 6,
-    "settle": 20,
+    "settle": 150,
     "pause": 40,
-    "segment": 1000,
-    "longest": 1350,
+    "segment": 700,
+    "longest": 1100,
 }
 WORDS = [b" the", b" cat", b" sat", b" on", b"ly", b".", b"?", b" mat", b" Is", b" it"]
 PROMPT, END = [0, 1], 2

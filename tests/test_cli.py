@@ -16,8 +16,8 @@ import pytest
 import soundfile
 
 from edge_omni.bundle import MANIFEST, Bundle
-from tests.conftest import ROOT
 
+ROOT = Path(__file__).parents[1]
 QUESTION = ROOT / "samples" / "question.wav"
 
 
@@ -139,13 +139,9 @@ def test_bundle_info_and_verify_speak_of_the_default() -> None:
 
 
 def test_no_sound_device_is_told(tmp_path: Path) -> None:
-    (tmp_path / "asound.conf").write_text("")
-    done = edge_omni(
-        "run",
-        ALSA_CONFIG_PATH=str(tmp_path / "asound.conf"),
-        PULSE_SERVER="none",
-        HOME=os.environ.get("HOME", "/"),
-    )
+    nothing = tmp_path / "asound.conf"
+    nothing.write_text("pcm.ghost { type hw card 99 }\npcm.other { type hw card 98 }\n")
+    done = edge_omni("run", ALSA_CONFIG_PATH=str(nothing))
     assert done.returncode == 4
     assert "no microphone" in done.stderr
 

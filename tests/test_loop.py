@@ -13,8 +13,8 @@ from edge_omni.audio import files
 from edge_omni.audio.virtual import FileDevice
 from edge_omni.dialogue import Floor
 from edge_omni.loop import Loop, Observer
-from tests.conftest import ROOT
 
+ROOT = Path(__file__).parents[1]
 QUESTION = ROOT / "samples" / "question.wav"
 FOLLOW_UP = ROOT / "samples" / "follow-up.wav"
 
@@ -128,16 +128,15 @@ def test_leaving_in_mid_answer_keeps_only_what_was_heard(assistant: Assistant) -
     with pytest.raises(KeyboardInterrupt):
         loop.run()
     (turn,) = loop.turns
-    whole = Assistant.ask_text
-    assert turn.text
-    assert len(turn.text) < 120
+    assert 0 < len(turn.text) < 60
     assert assistant.llm.position() > heard_from
-    assert whole(assistant, "Are you still there?", max_tokens=5).text
+    assert assistant.ask_text("Are you still there?", max_tokens=5).text
 
 
 def test_two_minutes_of_speech_are_one_turn(assistant: Assistant) -> None:
     pcm = files.read(QUESTION)
-    once = np.concatenate([pcm, silence(0.25)])
+    voiced = np.flatnonzero(np.abs(pcm) > 0.02)
+    once = np.concatenate([pcm[voiced[0] : voiced[-1]], silence(0.3)])
     long = np.tile(once, int(120 * 16_000 / len(once)))
     floors: list[Floor] = []
 

@@ -1,0 +1,75 @@
+"""The main job on real PortAudio streams: two questions are heard, two answers are spoken."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from audio_fixtures import VirtualCard
+
+RATE = 16_000
+SAMPLES = Path(__file__).parents[1] / "samples"
+
+
+def loud_seconds(pcm: np.ndarray) -> float:
+    """How much of a recording is louder than a whisper."""
+    frames = pcm[: len(pcm) // 320 * 320].reshape(-1, 320)
+    return float((np.sqrt(np.mean(frames**2, axis=1)) > 0.01).sum() * 320 / RATE)
+
+
+def lines_until(process: subprocess.Popen[str], start: str) -> list[str]:
+    """What the program prints up to the first line that begins with ``start``."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.strip().startswith(start):
+            return lines
+    raise AssertionError(f"the program ended before {start!r}: {''.join(lines)}")
+
+
+def test_two_turns_through_microphone_and_speaker(
+    virtual_card: VirtualCard, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge_omni", "run"],
+        env={**virtual_card.environment, "COLUMNS": "500"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        lines_until(process, "Speak.")
+        for name in ("question.wav", "follow-up.wav"):
+            recording = virtual_card.record(tmp_path / name)
+            virtual_card.play(SAMPLES / name)
+            lines = lines_until(process, "first sound")
+            caption = next(line for line in lines if line.startswith("You"))
+            answer = next(line for line in lines if line.startswith("Assistant"))
+            assert len(caption.split()) >= 4
+            assert len(answer.split()) >= 2
+            assert loud_seconds(recording.stop()) > 0.15 * len(answer.split())
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
+def test_a_card_that_vanishes_is_told(virtual_card: VirtualCard) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge_omni", "run"],
+        env=virtual_card.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lines_until(process, "Speak.")
+    virtual_card.stop()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert "has gone" in errors
+    assert "Traceback" not in errors
