@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_omni.encoder import Encoder
+from edge_omni.encoder import Encoder, Frames
 from edge_omni.graph import Graph
 from edge_omni.spelling import Embedder, Spelling
 from edge_omni.token_search import Hypothesis, TokenSearch
@@ -45,10 +45,10 @@ class Adapter(Protocol):
     def caption(self) -> str:
         """The text heard so far, for people to read; empty where the adapter knows no words."""
 
-    def push(self, frames: Rows) -> Heard:
-        """Hear frames [n, width]."""
+    def push(self, frames: Frames) -> Heard:
+        """Hear frames."""
 
-    def finish(self, frames: Rows | None = None) -> Heard:
+    def finish(self, frames: Frames | None = None) -> Heard:
         """The turn ends with these frames: settle everything."""
 
     def reset(self) -> None:
@@ -102,14 +102,14 @@ class TokenAdapter:
         tokens = [*self._said, *(item.token for item in self._tentative)]
         return self._spelling.text(tokens).strip()
 
-    def push(self, frames: Rows) -> Heard:
-        """Hear frames [n, width]."""
+    def push(self, frames: Frames) -> Heard:
+        """Hear frames."""
         if len(frames) == 0:
             return Heard(self._none, self._stack(self._rows))
         self._search.add(frames)
         return self._update(*self._search.advance(final=False))
 
-    def finish(self, frames: Rows | None = None) -> Heard:
+    def finish(self, frames: Frames | None = None) -> Heard:
         """Hear the last frames and settle everything."""
         if frames is not None and len(frames):
             self._search.add(frames)
@@ -163,15 +163,15 @@ class FrameAdapter:
         """Forget the turn."""
         self._state = self._graph.start()
 
-    def push(self, frames: Rows) -> Heard:
-        """Hear frames [n, width], as many as the encoder gives for a chunk."""
-        if len(frames) == 0:
+    def push(self, frames: Frames) -> Heard:
+        """Hear frames; provisional ones are left until they are final."""
+        if len(frames.final) == 0:
             return Heard(self._none, self._none)
-        outputs, self._state = self._graph(self._state, frames=frames[None])
+        outputs, self._state = self._graph(self._state, frames=frames.final[None])
         rows = outputs["embeddings"].numpy()[0]
         return Heard(rows, self._none)
 
-    def finish(self, frames: Rows | None = None) -> Heard:
+    def finish(self, frames: Frames | None = None) -> Heard:
         """Hear the last frames; nothing was held back."""
         if frames is not None and len(frames):
             return self.push(frames)

@@ -177,6 +177,8 @@ class Conversation:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         characters = 0
         for token in tokens:
+            if not self._make_room(1 + len(self._next_turn)):
+                return
             hidden = self._append([token])
             text = decoder.decode(self._llm.piece(token))
             characters += len(text)
@@ -200,8 +202,8 @@ class Conversation:
         self._make_room(len(items))
         return self._llm.append(items)
 
-    def _make_room(self, count: int) -> None:
-        """Drop the oldest turns until ``count`` more tokens fit."""
+    def _make_room(self, count: int) -> bool:
+        """Drop the oldest turns until ``count`` more tokens fit; whether they do now."""
         while self._llm.position() + count > self._llm.context and len(self._turns) > 1:
             start, end = self._turns[:2]
             self._llm.drop(start, end)
@@ -211,6 +213,7 @@ class Conversation:
             self._heard_from -= gap
             if self._answer_start is not None:
                 self._answer_start -= gap
+        return self._llm.position() + count <= self._llm.context
 
 
 def _common_rows(a: NDArray[np.float32], b: NDArray[np.float32]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,23 @@ from numpy.typing import NDArray
 from edge_omni.graph import Graph
 
 Pcm = NDArray[np.float32]
-Frames = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What the encoder makes of some sound.
+
+    Attributes:
+        final: frames [n, width] that are made for good. Each comes once.
+        provisional: frames [m, width] behind them, made of the newest chunk without knowing what
+            follows it. They come again, for good, with the next chunk.
+    """
+
+    final: NDArray[np.float32]
+    provisional: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.final) + len(self.provisional)
 
 
 class Encoder:
@@ -22,7 +39,8 @@ class Encoder:
 
     Args:
         graph: the encoder's graph.
-        config: ``chunk`` (samples per step), ``frame`` (samples per frame), ``width``.
+        config: ``chunk`` (samples per step), ``frame`` (samples per frame), ``width``, and
+            ``provisional`` (how many of the last frames of a step are provisional; 0 if none).
 
     Attributes:
         chunk: samples that one step of the graph takes.
@@ -33,6 +51,7 @@ class Encoder:
         self._graph = graph
         self.chunk = int(config["chunk"])
         self.frame = int(config["frame"])
+        self._provisional_count = int(config.get("provisional", 0))
         self._none = np.empty((0, int(config["width"])), np.float32)
         self.reset()
 
@@ -40,28 +59,40 @@ class Encoder:
         """Forget all sound."""
         self._state = self._graph.start()
         self._waiting = np.empty(0, np.float32)
+        self._provisional = self._none
 
     def push(self, pcm: Pcm) -> Frames:
         """Hear any number of samples; what does not fill a chunk waits for more.
 
         Returns:
-            Frames [m, width] of the chunks that were filled; m may be 0.
+            The frames of the chunks that were filled; none at all if that was none.
         """
         pcm = np.concatenate([self._waiting, pcm.astype(np.float32, copy=False)])
         whole = len(pcm) // self.chunk * self.chunk
         self._waiting = pcm[whole:]
-        return self._run(pcm[:whole])
+        if whole == 0:
+            return Frames(self._none, self._none)
+        return Frames(self._run(pcm[:whole]), self._provisional)
 
     def flush(self) -> Frames:
-        """The frames of the sound that still waits, with silence behind it: [m, width]."""
-        waiting, self._waiting = self._waiting, self._waiting[:0]
-        return self._run(np.pad(waiting, (0, -len(waiting) % self.chunk)))
+        """The sound has ended: all frames that are still to come, for good.
 
-    def _run(self, pcm: Pcm) -> Frames:
-        frames = [self._none]
+        Sound that waits is heard with silence behind it.
+        """
+        waiting, self._waiting = self._waiting, self._waiting[:0]
+        final = self._run(np.pad(waiting, (0, -len(waiting) % self.chunk)))
+        last, self._provisional = self._provisional, self._none
+        return Frames(np.concatenate([final, last]), self._none)
+
+    def _run(self, pcm: Pcm) -> NDArray[np.float32]:
+        """Final frames of whole chunks; the provisional ones are kept."""
+        final = [self._none]
         for start in range(0, len(pcm), self.chunk):
             outputs, self._state = self._graph(
                 self._state, pcm=pcm[None, start : start + self.chunk]
             )
-            frames.append(outputs["frames"].numpy()[0])
-        return np.concatenate(frames)
+            frames = outputs["frames"].numpy()[0]
+            split = len(frames) - self._provisional_count
+            final.append(frames[:split])
+            self._provisional = frames[split:]
+        return np.concatenate(final)

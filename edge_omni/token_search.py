@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from edge_omni.encoder import Frames
 from edge_omni.graph import Graph, State
 from edge_omni.spelling import Spelling
 
@@ -97,15 +98,21 @@ class TokenSearch:
 
     def reset(self) -> None:
         """Forget frames and tokens."""
-        self._memory_state: State = self._memory.start()
-        self._frames = 0
+        self._final: State = self._memory.start()
+        self._heard: State = self._final
+        self._final_frames = self._frames = 0
         self._settled: list[Hypothesis] = []
         self._tentative: list[Hypothesis] = []
 
-    def add(self, frames: NDArray[np.float32]) -> None:
-        """Take in frames [n, width]."""
-        _, self._memory_state = self._memory(self._memory_state, frames=frames[None])
-        self._frames += len(frames)
+    def add(self, frames: Frames) -> None:
+        """Take in frames; provisional ones stand in for those that come next."""
+        if len(frames.final):
+            _, self._final = self._memory(self._final, frames=frames.final[None])
+            self._final_frames += len(frames.final)
+        self._heard, self._frames = self._final, self._final_frames
+        if len(frames.provisional):
+            _, self._heard = self._memory(self._final, frames=frames.provisional[None])
+            self._frames += len(frames.provisional)
 
     def advance(self, final: bool) -> tuple[list[Hypothesis], list[Hypothesis]]:
         """Decode what can be decoded now.
@@ -179,7 +186,7 @@ class TokenSearch:
     ) -> tuple[list[_Reading], State]:
         """Feed tokens; what each of the last ``count`` of them leads to."""
         outputs, state = self._step(
-            state, tokens=np.array([tokens], np.int64), memory=self._memory_state["memory"]
+            state, tokens=np.array([tokens], np.int64), memory=self._heard["memory"]
         )
         ids, weights = outputs["top_ids"].numpy()[0], outputs["top_probs"].numpy()[0]
         attention = outputs["attention"].numpy()[0]

@@ -20,7 +20,7 @@ from train.hearing.encoder import Encoder as TorchEncoder
 from train.hearing.encoder import EncoderSizes
 
 WIDTH, LLM_WIDTH = 128, 12
-ENCODER = {"chunk": 5120, "frame": 320, "width": WIDTH}
+ENCODER = {"chunk": 5120, "frame": 320, "width": WIDTH, "provisional": 16}
 SETTINGS: dict[str, Any] = {
     "vocabulary": "tokens.json",
     "margin": 6,

@@ -106,6 +106,16 @@ def test_old_turns_are_dropped_and_the_system_prompt_stays(llm: LLM) -> None:
         assert opening < llm.position() <= llm.context
 
 
+def test_an_answer_ends_where_the_memory_does(llm: LLM) -> None:
+    template = llm.chat_template
+    assert template is not None
+    conversation = Conversation(llm, ChatLayout.from_template(template, "Be brief."))
+    conversation.hear_text("word " * (llm.context - 60))
+    assert 0 < len(list(conversation.say("again and " * 60))) < 60
+    conversation.end_answer()
+    assert llm.position() <= llm.context
+
+
 def test_what_was_not_heard_was_not_said(llm: LLM) -> None:
     template = llm.chat_template
     assert template is not None
