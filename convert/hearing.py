@@ -78,13 +78,17 @@ class StepGraph(nn.Module):
 
 def export_encoder(encoder: Encoder, path: Path, metadata: Mapping[str, str]) -> None:
     """Write the encoder: ``pcm`` [1, samples] to ``frames`` [1, chunk, width]."""
-    state = encoder.first_state()
+    state = example = encoder.first_state()
     # Traced with a past, so that no length in it is taken for a constant.
-    example = encoder.step(torch.zeros(1, encoder.sizes.samples), state)[1]
+    with torch.no_grad():
+        for _ in range(2):
+            _, example = encoder.step(torch.zeros(1, encoder.sizes.samples), example)
+    example = {name: example[name] for name in state}
+    growing = {f"layer{i}": {3: "past"} for i in range(encoder.sizes.layers)}
     _export(
         EncoderGraph(encoder), path,
         {"pcm": torch.zeros(1, encoder.sizes.samples)}, example, ["frames"],
-        {f"layer{i}": {3: "past"} for i in range(encoder.sizes.layers)},
+        {**growing, "chunk": {1: "before"}, "frames": {1: "n"}},
         _described(state), metadata,
     )  # fmt: skip
 

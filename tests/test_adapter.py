@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from edge_omni.adapter import FrameAdapter, Heard, Listener, TokenAdapter
 from edge_omni.bundle import Bundle
-from edge_omni.encoder import Encoder
+from edge_omni.encoder import Encoder, Frames
 from edge_omni.errors import BundleError
 from edge_omni.graph import STATE_KEY, Graph
 from edge_omni.spelling import Spelling
@@ -205,8 +205,12 @@ def test_a_frame_synchronous_adapter_settles_at_once(tmp_path: Path) -> None:
 
     adapter = FrameAdapter(Graph(path), LLM_WIDTH)
     frames = np.random.default_rng(0).standard_normal((64, WIDTH)).astype(np.float32)
-    pieces = [adapter.push(frames[start : start + 16]) for start in range(0, 48, 16)]
-    pieces.append(adapter.finish(frames[48:]))
+    none = frames[:0]
+    pieces = [
+        adapter.push(Frames(frames[start : start + 16], frames[start + 16 : start + 32]))
+        for start in range(0, 48, 16)
+    ]
+    pieces.append(adapter.finish(Frames(frames[48:], none)))
     with torch.no_grad():
         whole, _ = module(torch.from_numpy(frames)[None], past)
     settled = np.concatenate([piece.settled for piece in pieces])
@@ -214,4 +218,6 @@ def test_a_frame_synchronous_adapter_settles_at_once(tmp_path: Path) -> None:
     assert all(len(piece.tentative) == 0 for piece in pieces)
     assert adapter.caption == ""
     adapter.reset()
-    np.testing.assert_array_equal(adapter.push(frames[:16]).settled, pieces[0].settled)
+    np.testing.assert_array_equal(
+        adapter.push(Frames(frames[:16], none)).settled, pieces[0].settled
+    )

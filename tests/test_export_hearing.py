@@ -25,10 +25,15 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
 def test_the_encoder_chunk_by_chunk_equals_torch_on_the_whole(parts: Parts) -> None:
     pcm = noise(9.6)
     with torch.no_grad():
-        whole, _ = parts.encoder(torch.from_numpy(pcm)[None], parts.encoder.sizes.chunk)
-    frames = parts.runtime_encoder().push(pcm)
-    assert frames.shape == (len(pcm) // FRAME, WIDTH)
-    np.testing.assert_allclose(frames, whole[0].numpy(), atol=1e-3)
+        good, now = parts.encoder.twice(torch.from_numpy(pcm)[None])
+    encoder, chunk = parts.runtime_encoder(), parts.encoder.sizes.chunk
+    pieces = [encoder.push(piece) for piece in np.split(pcm, len(pcm) // encoder.chunk)]
+    final = np.concatenate([piece.final for piece in pieces])
+    assert final.shape == (len(pcm) // FRAME - chunk, WIDTH)
+    np.testing.assert_allclose(final, good[0, :-chunk].numpy(), atol=1e-3)
+    provisional = np.concatenate([piece.provisional for piece in pieces])
+    np.testing.assert_allclose(provisional, now[0].numpy(), atol=1e-3)
+    np.testing.assert_array_equal(encoder.flush().final, provisional[-chunk:])
 
 
 def test_memory_and_step_equal_torch_in_whatever_pieces_they_are_fed(parts: Parts) -> None:

@@ -13,11 +13,11 @@ Pcm = NDArray[np.float32]
 def augment(pcm: Pcm, other: Pcm, dice: np.random.Generator) -> Pcm:
     """One random version of ``pcm`` [n]; ``other`` is a recording to use as a voice behind it."""
     heard = pcm
-    if dice.random() < 0.25:
-        heard = reverberate(heard, dice)
-    if dice.random() < 0.4:
-        heard = mix(heard, coloured_noise(len(heard), dice), dice.uniform(8, 30))
     if dice.random() < 0.12:
+        heard = reverberate(heard, dice)
+    if dice.random() < 0.25:
+        heard = mix(heard, coloured_noise(len(heard), dice), dice.uniform(8, 30))
+    if dice.random() < 0.05:
         heard = mix(heard, np.resize(other, len(heard)), dice.uniform(10, 25))
     gain = 10 ** (dice.uniform(-14, 5) / 20)
     return np.clip(heard * gain, -1, 1).astype(np.float32)

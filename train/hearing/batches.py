@@ -17,6 +17,9 @@ from train.hearing.encoder import FRAME
 # A token counts as heard when its attention peaks this long before the sound ends, and as unheard
 # when it peaks this long after; what lies between is neither asked for nor punished. In frames.
 HEARD, UNHEARD = 10, 8
+# Chunks are trained in pairs: nearly what encoding each chunk twice (see encoder.py) comes to, at
+# half the cost. The first of a pair is as it is encoded for good, the second as it is for now.
+BLOCK = 32
 # Chunks of silence behind a recording, at most.
 QUIET = 7
 IGNORE = -1
@@ -28,6 +31,7 @@ class Batch:
 
     Attributes:
         pcm: float32 [B, samples], what the student hears.
+        offset: the frame at which the pairs of chunks begin, 0 or 16.
         visible: int [B], frames that the student's decoder may look at (whole chunks).
         compared: int [B], frames whose features are compared with the teacher's.
         final, middle: the teacher's features float32 [B, T, width].
@@ -36,6 +40,7 @@ class Batch:
     """
 
     pcm: Tensor
+    offset: int
     visible: Tensor
     compared: Tensor
     known: Tensor
@@ -101,8 +106,9 @@ def _batch(
 ) -> Batch:
     count = len(rows)
     # Mostly little silence behind the sound; sometimes so much that a decoder would make words up.
+    offset = 16 * int(dice.integers(2))
     most = QUIET if dice.random() < 0.3 else 2
-    longest = max(item.frames for _, item in rows) + 16 * most
+    longest = max(item.frames for _, item in rows) + 16 * most + BLOCK
     pcm = np.zeros((count, longest * FRAME), np.float32)
     visible, compared, known = (np.zeros(count, np.int64) for _ in range(3))
     final, middle = (np.zeros((count, longest, WIDTH), np.float32) for _ in range(2))
@@ -115,11 +121,11 @@ def _batch(
         if cut:
             end = int(dice.integers(32, item.frames))
             if dice.random() < 0.5:
-                end, after = end // 16 * 16, 0
+                end, after = max(_pair_end(end - BLOCK, offset), offset or BLOCK), 0
             else:
                 sound, after = sound[: end * FRAME], int(dice.integers(2))
         pcm[b, : len(sound)] = sound
-        visible[b] = min(-(-end // 16) * 16 + 16 * after, longest)
+        visible[b] = min(_pair_end(end + 16 * after, offset), longest)
         compared[b] = max(end - 2, 1)
         known[b] = item.frames
         final[b, : item.frames] = folder.final[item.first : item.first + item.frames]
@@ -136,10 +142,16 @@ def _batch(
     longest = int(-(-max(visible.max(), compared.max()) // 16) * 16)
     return Batch(
         torch.from_numpy(pcm[:, : longest * FRAME]),
+        offset,
         *(torch.from_numpy(x) for x in (visible, compared, known, final, middle)),
         torch.from_numpy(padded),
         torch.from_numpy(wanted_rows),
     )
+
+
+def _pair_end(frame: int, offset: int) -> int:
+    """The first end of a pair of chunks at or after ``frame``."""
+    return -(-(frame - offset) // BLOCK) * BLOCK + offset
 
 
 def _targets(

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from train.hearing import whisper
-from train.hearing.batches import IGNORE, Batch, Folder, batches
+from train.hearing.batches import BLOCK, IGNORE, Batch, Folder, batches
 from train.hearing.data import TAP
 from train.hearing.decoder import Decoder, DecoderSizes
-from train.hearing.encoder import Encoder
+from train.hearing.encoder import FRAME, Encoder, chunk_mask
 from train.hearing.vocabulary import english
 from train.hearing.weights import load_decoder, load_encoder
 
@@ -83,7 +83,11 @@ def read(decoder: Decoder, frames: Tensor, tokens: Tensor, visible: Tensor) -> T
 
 def losses(model: Student, teacher: Decoder, batch: Batch) -> Losses:
     """Compare student and teacher on one batch."""
-    frames, tapped = model.encoder(batch.pcm, model.encoder.sizes.chunk, (TAP,))
+    frames, tapped = model.encoder(
+        batch.pcm,
+        chunk_mask(batch.pcm.shape[1] // FRAME, BLOCK, model.encoder.sizes.context, batch.offset),
+        (TAP,),
+    )
     length = frames.shape[1]
     shown = ~padding(batch.compared, length)
 

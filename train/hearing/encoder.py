@@ -70,6 +70,11 @@ class EncoderLayer(nn.Module):
 class Encoder(nn.Module):
     """PCM to frames, whole (training) or chunk by chunk (export), with the same result.
 
+    Every chunk is encoded twice. At once, so that tokens can be read in it without delay; and once
+    more, for good, together with the chunk after it, whose sound makes its last frames much
+    clearer. Only the second form is remembered by later chunks. At the end of a turn the last chunk
+    is used as it is, so the look ahead costs no waiting.
+
     A chunk that ends at sample s gives frames up to ``s / 320 - 2``: the newest window that fits
     has its centre 200 samples before s, and the two convolutions look one mel frame ahead each. So
     frame i of the output belongs to the sound around sample ``320 * (i - 1)``, and nothing waits
@@ -99,13 +104,23 @@ class Encoder(nn.Module):
             "mel": torch.full((batch, MELS, 2), silence),
             "conv": torch.zeros(batch, sizes.width, 1),
             "position": torch.zeros(1, dtype=torch.int64),
+            "chunk": torch.zeros(batch, 0, sizes.width),
         }
         for i in range(sizes.layers):
             state[f"layer{i}"] = torch.zeros(2, batch, sizes.width // HEAD, 0, HEAD)
         return state
 
     def step(self, pcm: Tensor, state: State) -> tuple[Tensor, State]:
-        """One chunk: PCM [B, samples] and a state to frames [B, chunk, width] and the next."""
+        """Encode one chunk.
+
+        Args:
+            pcm: [B, samples].
+
+        Returns:
+            The frames of the chunk before, for good, and of this one, for now:
+            [B, 2 * chunk, width] (only the latter, [B, chunk, width], for the first chunk); and
+            the next state.
+        """
         sizes, after = self.sizes, {}
         pcm = torch.cat([state["pcm"], pcm], dim=1)
         after["pcm"] = pcm[:, -state["pcm"].shape[1] :]
@@ -117,51 +132,52 @@ class Encoder(nn.Module):
         after["conv"] = x[:, :, -1:]
         x = functional.gelu(self.conv2(x)).transpose(1, 2)
         where = (state["position"] + torch.arange(sizes.chunk)) % sizes.positions
-        x = x + self.table[where]
+        after["chunk"] = x + self.table[where]
+        x = torch.cat([state["chunk"], after["chunk"]], dim=1)
         after["position"] = (state["position"] + sizes.chunk) % sizes.positions
         for i, layer in enumerate(self.layers):
             x, memory = layer(x, state[f"layer{i}"])
-            after[f"layer{i}"] = memory[:, :, :, -sizes.context :]
+            after[f"layer{i}"] = memory[:, :, :, : -sizes.chunk][:, :, :, -sizes.context :]
         return self.norm(x), after
 
-    def features(self, pcm: Tensor, chunk: int | None = None) -> Tensor:
-        """The convolutions' output for whole PCM [B, samples]: [B, T, width], no positions.
+    def features(self, pcm: Tensor, streaming: bool) -> Tensor:
+        """What the layers get of whole PCM [B, samples]: [B, T, width].
 
         Args:
             pcm: as many whole chunks.
-            chunk: frames per chunk over which the running maximum is taken; None for the maximum
-                of the whole recording, as Whisper has it.
+            streaming: take the running maximum, chunk by chunk; otherwise the maximum of the whole
+                recording, as Whisper does.
         """
         first = self.first_state(len(pcm))
         log_mel = self.mel(torch.cat([first["pcm"], pcm], dim=1))
-        if chunk is None:
+        if not streaming:
             maximum = log_mel.amax((1, 2), keepdim=True)
         else:
+            chunk = self.sizes.chunk
             chunks = log_mel.unflatten(2, (-1, 2 * chunk)).amax((1, 3))
             running = torch.maximum(chunks.cummax(1).values, first["maximum"][:, 0])
             maximum = running.repeat_interleave(2 * chunk, dim=1)[:, None]
-        silence = first["mel"] if chunk else normalise(torch.full_like(first["mel"], -10), maximum)
-        mel = torch.cat([silence, normalise(log_mel, maximum)], dim=2)
-        if chunk is None:
+        mel = torch.cat([first["mel"], normalise(log_mel, maximum)], dim=2)
+        if not streaming:
             mel[:, :, 0] = 0.0  # Whisper's zero padding
+            mel[:, :, 1] = normalise(torch.tensor(-10.0), maximum)[:, 0]
         x = torch.cat([first["conv"], functional.gelu(self.conv1(mel))], dim=2)
-        return functional.gelu(self.conv2(x)).transpose(1, 2)
+        x = functional.gelu(self.conv2(x)).transpose(1, 2)
+        return x + self.table[torch.arange(x.shape[1]) % self.sizes.positions]
 
     def forward(
-        self, pcm: Tensor, chunk: int | None = None, taps: Sequence[int] = ()
+        self, pcm: Tensor, mask: Tensor | None = None, taps: Sequence[int] = ()
     ) -> tuple[Tensor, list[Tensor]]:
         """Whole PCM [B, samples] to frames [B, T, width].
 
         Args:
-            chunk: frames per chunk; None attends to everything (the teacher).
+            mask: which frame attends to which, bool [T, T]; None attends to everything (Whisper).
             taps: layers whose output is wanted too.
 
         Returns:
             The frames, and the outputs of the layers in ``taps``.
         """
-        x = self.features(pcm, chunk)
-        x = x + self.table[torch.arange(x.shape[1]) % self.sizes.positions]
-        mask = None if chunk is None else chunk_mask(x.shape[1], chunk, self.sizes.context)
+        x = self.features(pcm, mask is not None)
         tapped = []
         for i, layer in enumerate(self.layers):
             x, _ = layer(x, None, mask)
@@ -169,9 +185,38 @@ class Encoder(nn.Module):
                 tapped.append(x)
         return self.norm(x), tapped
 
+    def twice(self, pcm: Tensor) -> tuple[Tensor, Tensor]:
+        """What :meth:`step` gives for whole PCM [B, samples], at once.
 
-def chunk_mask(frames: int, chunk: int, context: int) -> Tensor:
-    """Which frame attends to which: bool [frames, frames]."""
+        Returns:
+            Frames for good and frames for now, [B, T, width] each. (No step gives the last chunk
+            for good.)
+        """
+        x = self.features(pcm, streaming=True)
+        mask = two_stream_mask(x.shape[1], self.sizes.chunk, self.sizes.context)
+        x = torch.cat([x, x], dim=1)
+        for layer in self.layers:
+            x, _ = layer(x, None, mask)
+        good, now = self.norm(x).chunk(2, dim=1)
+        return good, now
+
+
+def chunk_mask(frames: int, chunk: int, context: int, offset: int = 0) -> Tensor:
+    """Which frame attends to which in chunks that begin at ``offset``: bool [frames, frames]."""
     index = torch.arange(frames)
-    start = index // chunk * chunk
+    start = (index - offset).div(chunk, rounding_mode="floor") * chunk + offset
     return (index[None] < (start + chunk)[:, None]) & (index[None] >= (start - context)[:, None])
+
+
+def two_stream_mask(frames: int, chunk: int, context: int) -> Tensor:
+    """The same for frames encoded for good (first) and for now (second): bool [2T, 2T].
+
+    For good, a chunk sees those before it and itself for good, and the next for now. For now, it
+    sees those before it for good, and itself for now.
+    """
+    place = torch.arange(frames) // chunk
+    gap = place[:, None] - place[None]
+    near = gap <= context // chunk
+    good = torch.cat([(gap >= 0) & near, gap == -1], dim=1)
+    now = torch.cat([(gap > 0) & (gap <= context // chunk + 1), gap == 0], dim=1)
+    return torch.cat([good, now])
