@@ -67,7 +67,7 @@ def words(text: str) -> list[str]:
 def test_a_turn_is_settled_row_by_row_and_wholly_at_its_end(
     tiny: Listener, question: NDArray[np.float32]
 ) -> None:
-    heard = list(pushes(tiny, question, 5120))
+    heard = list(pushes(tiny, np.concatenate([question, sample("follow-up.wav")]), 5120))
     settled = np.concatenate([item.settled for item in heard])
     assert len(heard[-1].tentative) == 0
     assert len(settled) > 4
@@ -117,7 +117,7 @@ def test_a_long_turn_is_cut_and_its_text_goes_on(
     heard = list(pushes(tiny, np.tile(spoken, times), 5120))
     said = words(tiny.caption)
     # Forty seconds are more than one segment holds.
-    assert jiwer.wer(" ".join(once * times), " ".join(said)) < 0.1
+    assert jiwer.wer(" ".join(once * times), " ".join(said)) < 0.2
     assert sum(len(item.settled) for item in heard) >= len(said)
 
 
