@@ -31,7 +31,7 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     speaker = speak.build(args.work)
-    speaker.load_state_dict(torch.load(args.work / "speak.pt")["model"])
+    speaker.load_state_dict(torch.load(args.work / "speak.pt", weights_only=True)["model"])
     decoder.write(speaker, args.out)
     sounder = waveform.Vocoder(codec.load(args.work), waveform.load(VOICE)).eval()
     vocoder.write(sounder, args.out / "vocoder.onnx")

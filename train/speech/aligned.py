@@ -103,7 +103,7 @@ class Aligner:
         self._codec = codec.load(work)
         self._units = pronounce.Units.load(work)
         self._network: TextNetwork = pronounce.network(work)
-        self._network.load_state_dict(torch.load(work / "pronounce.pt")["model"])
+        self._network.load_state_dict(torch.load(work / "pronounce.pt", weights_only=True)["model"])
         self._network.eval()
         self._phonemizer: Phonemizer = voice.phonemizer
 

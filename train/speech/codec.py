@@ -143,7 +143,7 @@ class Codec(nn.Module):
 def load(work: Path) -> Codec:
     """The trained codec."""
     codec = Codec()
-    codec.load_state_dict(torch.load(work / "codec.pt")["model"])
+    codec.load_state_dict(torch.load(work / "codec.pt", weights_only=True)["model"])
     return codec.eval()
 
 

@@ -38,7 +38,7 @@ class Progress:
         self._sums: dict[str, float] = {}
         self._told = 0
         if path.exists():
-            state = torch.load(path)
+            state = torch.load(path, weights_only=True)
             model.load_state_dict(state["model"])
             optimiser.load_state_dict(state["optimiser"])
             self.step, self._before = state["step"], state["seconds"]
