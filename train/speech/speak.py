@@ -76,7 +76,9 @@ def main() -> None:
     model = build(args.work)
     path = args.work / "speak.pt"
     if not path.exists():
-        model.text.load_state_dict(torch.load(args.work / "pronounce.pt", weights_only=True)["model"])
+        model.text.load_state_dict(
+            torch.load(args.work / "pronounce.pt", weights_only=True)["model"]
+        )
     optimiser = torch.optim.AdamW(model.parameters(), RATE, (0.9, 0.97), weight_decay=0.02)
     progress = Progress("speak", args.minutes, path, model, optimiser)
     rows = Rows(sentences, hidden, seed=args.seed + progress.step)
