@@ -2,7 +2,7 @@
 
     python -m convert.hearing BUNDLE --checkpoint RUN/last.pt
 
-Linear layers are stored as 8-bit integers, one scale per output; the front end, convolutions and
+Linear layers are stored as 8-bit integers in small blocks; the front end, convolutions and
 attention stay in 32 bits. The token embedding is stored once, for reading tokens in and for
 choosing them.
 """
@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from torch import Tensor, nn
 
 from edge_omni.graph import STATE_KEY
@@ -166,51 +167,64 @@ def _export(
     onnx.save(model, str(path))
 
 
-def quantise(path: Path) -> None:
-    """Store the linear layers of a graph as 8-bit integers, in place."""
+def quantise(path: Path, block: int = 64) -> None:
+    """Store the linear layers of a graph as 8-bit integers, in place.
+
+    Weights have one scale for each ``block`` of inputs, and so do the activations when they are
+    multiplied: one scale for a whole tensor lost three times as much. ONNX Runtime runs such layers
+    since version 1.22.
+    """
     model = onnx.load(str(path))
-    constants = {item.name: list(item.dims) for item in model.graph.initializer}
+    constants = {item.name for item in model.graph.initializer}
     front_end = [
-        node.name for node in model.graph.node
+        node.name
+        for node in model.graph.node
         if node.op_type == "MatMul" and node.input[0] in constants
-    ]  # fmt: skip
-    properties = {item.key: item.value for item in model.metadata_props}
-    quantize_dynamic(
-        path, path, per_channel=True, weight_type=QuantType.QInt8, nodes_to_exclude=front_end,
-        op_types_to_quantize=["MatMul"], extra_options={"WeightSymmetric": True},
+    ]
+    quantiser = MatMulNBitsQuantizer(
+        model, bits=8, block_size=block, is_symmetric=True, accuracy_level=4,
+        nodes_to_exclude=front_end,
     )  # fmt: skip
-    model = onnx.load(str(path))
-    _share_embedding(model)
-    onnx.helper.set_model_props(model, properties)
+    quantiser.process()
+    model = quantiser.model.model
+    _share_embedding(model.graph, block)
     onnx.save(model, str(path))
 
 
-def _share_embedding(model: onnx.ModelProto) -> None:
+def _share_embedding(graph: onnx.GraphProto, block: int) -> None:
     """Read token embeddings out of the quantised output projection instead of a second copy.
 
-    The projection is [width, vocabulary] with a scale for each token, so that a column times its
-    scale is the token's embedding.
+    The projection is stored as [vocabulary, blocks, block] with scales [vocabulary, blocks], zero
+    at 128: a row times its scales is the token's embedding.
     """
-    graph = model.graph
     constants = {item.name: item for item in graph.initializer}
-    for node in list(graph.node):
+    for at, node in enumerate(graph.node):
         name = node.input[0] if node.op_type == "Gather" else ""
-        if f"{name}_quantized" not in constants:
+        if f"{name}_Q8" not in constants:
             continue
-        made = [
-            onnx.helper.make_node(
-                "Gather", [f"{name}_quantized", node.input[1]], ["column"], axis=1
-            ),
-            onnx.helper.make_node("Cast", ["column"], ["column_float"], to=onnx.TensorProto.FLOAT),
-            onnx.helper.make_node("Gather", [f"{name}_scale", node.input[1]], ["column_scale"]),
-            onnx.helper.make_node("Mul", ["column_float", "column_scale"], list(node.output)),
+        width = constants[name].dims[0]
+        for key, value in (
+            ("zero", np.float32(128)),
+            ("column", np.array([-1], np.int64)),
+            ("shape", np.array([0, 0, width], np.int64)),
+        ):
+            graph.initializer.append(onnx.numpy_helper.from_array(value, f"embedding_{key}"))
+        make, tokens = onnx.helper.make_node, node.input[1]
+        steps = [
+            make("Gather", [f"{name}_Q8", tokens], ["embedding_stored"], axis=0),
+            make("Cast", ["embedding_stored"], ["embedding_cast"], to=onnx.TensorProto.FLOAT),
+            make("Sub", ["embedding_cast", "embedding_zero"], ["embedding_whole"]),
+            make("Gather", [f"{name}_scales", tokens], ["embedding_scale"], axis=0),
+            make("Unsqueeze", ["embedding_scale", "embedding_column"], ["embedding_scales"]),
+            make("Mul", ["embedding_whole", "embedding_scales"], ["embedding_blocks"]),
+            make("Reshape", ["embedding_blocks", "embedding_shape"], ["embedding_rows"]),
+            make("Transpose", ["embedding_rows"], list(node.output), perm=[2, 0, 1]),
         ]
-        at = list(graph.node).index(node)
         graph.node.remove(node)
-        for offset, new in enumerate(made):
-            graph.node.insert(at + offset, new)
-        if name in constants:
-            graph.initializer.remove(constants[name])
+        for offset, step in enumerate(steps):
+            graph.node.insert(at + offset, step)
+        graph.initializer.remove(constants[name])
+        return
 
 
 def write_tokens(path: Path, spellings: Sequence[bytes], prompt: Sequence[int], end: int) -> None:
@@ -242,7 +256,7 @@ def main() -> None:
     export_encoder(model.encoder, options.bundle / "encoder.onnx", about)
     export_adapter(model.decoder, options.bundle, banned, about)
     for name in () if options.float else ("encoder", "adapter_memory", "adapter_step"):
-        quantise(options.bundle / f"{name}.onnx")
+        quantise(options.bundle / f"{name}.onnx", 32 if name == "encoder" else 64)
     vocabulary, alphabet = whisper.load().vocabulary, byte_alphabet()
     spellings = [
         b"" if token in SPECIAL else spelling(vocabulary[token], alphabet) for token in kept
