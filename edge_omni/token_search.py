@@ -135,12 +135,12 @@ class TokenSearch:
         """See :meth:`edge_omni.adapter.Adapter.cut`."""
         if self._frames < self._segment:
             return None
-        end = self._settled[-1].peak if self._settled else 0
-        silent = not self._tentative and self._frames - end >= self._pause
-        if not silent and self._frames < self._longest:
+        silence = self._silence()
+        pause = not self._tentative and silence >= self._pause
+        if not pause and self._frames < self._longest:
             return None
         # From behind the last settled word: what lies there may be more than silence.
-        return max(end + _BEHIND, self._frames - self._segment // 3)
+        return self._frames - min(max(0, silence - _BEHIND), self._segment // 3)
 
     def _decode(self, final: bool) -> list[Hypothesis]:
         """Tokens after the settled ones."""
@@ -200,6 +200,8 @@ class TokenSearch:
         ], state  # fmt: skip
 
     def _count_settled(self, found: list[Hypothesis]) -> int:
+        if self._frames >= self._segment and self._silence(found) >= self._pause:
+            return len(found)  # the turn is long, and can be cut here
         count = 0
         for item, before in zip(found, self._tentative, strict=False):
             if item.token != before.token or item.peak > self._frames - self._settle:
@@ -209,6 +211,13 @@ class TokenSearch:
         while count and count == len(found) and self._spelling.punctuation(found[count - 1].token):
             count -= 1
         return count
+
+    def _silence(self, found: Sequence[Hypothesis] = ()) -> int:
+        """Frames since the last word."""
+        for item in reversed((*self._settled, *found)):
+            if not self._spelling.punctuation(item.token):
+                return self._frames - item.peak
+        return self._frames
 
 
 def _shortened(state: State, length: int) -> State:
