@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from audio_fixtures import VirtualCard
 
+from edge_omni.fetch import store
+
 RATE = 16_000
 SAMPLES = Path(__file__).parents[1] / "samples"
 
@@ -20,6 +22,19 @@ def loud_seconds(pcm: np.ndarray) -> float:
     return float((np.sqrt(np.mean(frames**2, axis=1)) > 0.01).sum() * 320 / RATE)
 
 
+def talk(card: VirtualCard) -> subprocess.Popen[str]:
+    """`edge-omni run` with the card as its sound devices."""
+    # The card has a home of its own; the LLM stays where it was fetched to.
+    environment = {**card.environment, "COLUMNS": "500", "XDG_DATA_HOME": str(store().parent)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "edge_omni", "run"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def lines_until(process: subprocess.Popen[str], start: str) -> list[str]:
     """What the program prints up to the first line that begins with ``start``."""
     assert process.stdout is not None
@@ -28,19 +43,15 @@ def lines_until(process: subprocess.Popen[str], start: str) -> list[str]:
         lines.append(line)
         if line.strip().startswith(start):
             return lines
-    raise AssertionError(f"the program ended before {start!r}: {''.join(lines)}")
+    assert process.stderr is not None
+    told = "".join([*lines, process.stderr.read()])
+    raise AssertionError(f"the program ended before {start!r}: {told}")
 
 
 def test_two_turns_through_microphone_and_speaker(
     virtual_card: VirtualCard, tmp_path: Path
 ) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "edge_omni", "run"],
-        env={**virtual_card.environment, "COLUMNS": "500"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = talk(virtual_card)
     try:
         lines_until(process, "Speak.")
         for name in ("question.wav", "follow-up.wav"):
@@ -60,13 +71,7 @@ def test_two_turns_through_microphone_and_speaker(
 
 
 def test_a_card_that_vanishes_is_told(virtual_card: VirtualCard) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "edge_omni", "run"],
-        env=virtual_card.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = talk(virtual_card)
     lines_until(process, "Speak.")
     virtual_card.stop()
     _, errors = process.communicate(timeout=60)
