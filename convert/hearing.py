@@ -238,11 +238,13 @@ def main() -> None:
     """Export a training run into a bundle."""
     from train.hearing import distil, whisper
     from train.hearing.data import END, PROMPT
+    from train.hearing.residual import load
     from train.hearing.vocabulary import SPECIAL, byte_alphabet, spelling
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--checkpoint", type=Path, help="without it, Whisper's own weights")
+    parser.add_argument("--residual", type=Path, help="residual.pt of train.hearing.residual")
     parser.add_argument("--float", action="store_true", help="keep 32-bit weights")
     options = parser.parse_args()
     model = distil.student()
@@ -254,7 +256,8 @@ def main() -> None:
     about = {"edge_omni.source": "Whisper base (MIT), adapted to 320 ms chunks"}
     options.bundle.mkdir(parents=True, exist_ok=True)
     export_encoder(model.encoder, options.bundle / "encoder.onnx", about)
-    export_adapter(model.decoder, options.bundle, banned, about)
+    residual = load(options.residual) if options.residual else None
+    export_adapter(model.decoder, options.bundle, banned, about, residual=residual)
     for name in () if options.float else ("encoder", "adapter_memory", "adapter_step"):
         quantise(options.bundle / f"{name}.onnx", 32 if name == "encoder" else 64)
     vocabulary, alphabet = whisper.load().vocabulary, byte_alphabet()

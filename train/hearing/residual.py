@@ -53,6 +53,15 @@ class Residual(nn.Module):
         return y
 
 
+def load(path: Path) -> Residual:
+    """A trained residual."""
+    state = torch.load(path, weights_only=True)
+    inner, width = state["inner.weight"].shape
+    residual = Residual(width, len(state["outer.bias"]), inner)
+    residual.load_state_dict(state)
+    return residual
+
+
 @dataclass
 class Lesson:
     """One question.
