@@ -278,6 +278,9 @@ def bench(
 
 def _checkout(name: str) -> ModuleType:
     """A module of the checkout that is no part of the installed package."""
+    from edge_omni.llm import silence_native_logs
+
+    silence_native_logs()
     root = Path(__file__).resolve().parent.parent
     if not (root / name.split(".")[0]).is_dir():
         raise UsageError(
