@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from edge_omni.llm import LLM, silence_native_logs
 
 ROOT = Path(__file__).resolve().parent.parent
 silence_native_logs()
+# Shells let background jobs ignore SIGINT, and what these start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
