@@ -11,12 +11,12 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import inflect
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_omni import numbers
+
 _SPOKEN = frozenset("abcdefghijklmnopqrstuvwxyz'-,.?!;: ")
-_WORDS = inflect.engine()
 _LETTERS = dict(
     zip(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
@@ -79,6 +79,7 @@ _SYMBOLS = {
 }
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
 _UNIT = rf"\s?(?:{'|'.join(_UNITS)})\b"
+_MOST_DIGITS = len(str(numbers.LARGEST))
 _SCALE = r"(?:\s+(?:thousand|million|billion|trillion)\b)?"
 
 
@@ -154,20 +155,19 @@ def _symbol(text: str, at: int) -> str:
 
 
 def _cardinal(number: str) -> str:
-    if len(number) > 1 and number.startswith("0") and "." not in number:
-        return " ".join(_cardinal(digit) for digit in number)
-    if len(number.split(".")[0]) > 15:
-        return " ".join(_cardinal(digit) for digit in number if digit.isdigit())
-    return str(_WORDS.number_to_words(number, decimal="point")).replace(",", "")
+    whole, point, decimals = number.partition(".")
+    if (len(whole) > 1 and whole.startswith("0") and not point) or len(whole) > _MOST_DIGITS:
+        return _digits(whole + decimals)
+    words = numbers.cardinal(int(whole))
+    return f"{words} point {_digits(decimals)}" if point else words
 
 
-def _year(year: int) -> str:
-    high, low = divmod(year, 100)
-    if year % 1000 < 10:
-        return _cardinal(str(year))
-    if low == 0:
-        return f"{_cardinal(str(high))} hundred"
-    return f"{_cardinal(str(high))} {'oh ' if low < 10 else ''}{_cardinal(str(low))}"
+def _digits(number: str) -> str:
+    return " ".join(numbers.cardinal(int(digit)) for digit in number)
+
+
+def _amount(number: str, unit: str) -> str:
+    return f"{_cardinal(number)} {unit if int(number) == 1 else numbers.plural(unit)}"
 
 
 def _money(match: re.Match[str], shouted: bool) -> str:
@@ -176,9 +176,9 @@ def _money(match: re.Match[str], shouted: bool) -> str:
     if scale:
         return f"{_cardinal(amount)} {scale} {whole}s"
     units, _, cents = amount.partition(".")
-    words = f"{_cardinal(units)} {_WORDS.plural(whole, int(units))}"
+    words = _amount(units, whole)
     if len(cents) == 2 and int(cents):
-        words += f" and {_cardinal(str(int(cents)))} {_WORDS.plural(cent, int(cents))}"
+        words += f" and {_amount(str(int(cents)), cent)}"
     return words
 
 
@@ -190,22 +190,25 @@ def _clock(match: re.Match[str], shouted: bool) -> str:
 
 
 def _decade(match: re.Match[str], shouted: bool) -> str:
-    return str(_WORDS.plural(_year(int(match[1]))))
+    return numbers.plural(numbers.year(int(match[1])))
 
 
 def _ordinal(match: re.Match[str], shouted: bool) -> str:
-    return str(_WORDS.number_to_words(_WORDS.ordinal(match[1].replace(",", ""))))
+    number = match[1].replace(",", "")
+    if len(number) > _MOST_DIGITS:
+        return f"{_digits(number)}th"
+    return numbers.ordinal(int(number))
 
 
 def _range(match: re.Match[str], shouted: bool) -> str:
-    both = (_year(int(n)) if len(n) == 4 else _cardinal(n) for n in (match[1], match[2]))
+    both = (numbers.year(int(n)) if len(n) == 4 else _cardinal(n) for n in (match[1], match[2]))
     return f" {' to '.join(both)}{_unit(match[3])} "
 
 
 def _number(match: re.Match[str], shouted: bool) -> str:
     sign, number, unit = match[1], match[2].replace(",", ""), match[3]
     year = not sign and not unit and re.fullmatch(r"(1[1-9]|20)\d\d", match[2])
-    words = _year(int(number)) if year else _cardinal(number)
+    words = numbers.year(int(number)) if year else _cardinal(number)
     return f" {'minus ' if sign else ''}{words}{_unit(unit)} "
 
 

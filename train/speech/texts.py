@@ -13,43 +13,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge_omni.numbers import cardinal, year
+
 WORDNET = Path("/usr/share/wordnet")
 """Debian's wordnet-base (WordNet 3.0 licence: free for any use)."""
 SPOKEN = re.compile(r"[A-Za-z' ,.?!;:-]+")
-NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen"
-).split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 MONTHS = (
     "January February March April May June July August September October November December"
 ).split()
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-
-
-def number(value: int) -> str:
-    """``value`` in words, from 0 to 999999."""
-    if value < 20:
-        return NUMBERS[value]
-    if value < 100:
-        ones = "-" + NUMBERS[value % 10] if value % 10 else ""
-        return TENS[value // 10 - 2] + ones
-    for size, name in ((1000, "thousand"), (100, "hundred")):
-        if value >= size:
-            rest = value % size
-            tail = (" and " if rest < 100 else " ") + number(rest) if rest else ""
-            return f"{number(value // size)} {name}{tail}"
-    raise ValueError(value)
-
-
-def year(value: int) -> str:
-    """A year as it is said."""
-    if value % 1000 < 10:
-        return number(value)
-    high, low = divmod(value, 100)
-    if low == 0:
-        return f"{number(high)} hundred"
-    return f"{number(high)} {'oh ' if low < 10 else ''}{number(low)}"
 
 
 def dictionary() -> Iterator[str]:
@@ -153,10 +125,10 @@ def templates(count: int, seed: int) -> Iterator[str]:
         "day": lambda: rng.choice(DAYS),
         "weather": lambda: rng.choice(WEATHER),
         "ordinal": lambda: rng.choice(ORDINALS),
-        "hour": lambda: number(rng.randint(1, 12)),
-        "minute": lambda: number(rng.randint(10, 59)),
-        "small": lambda: number(rng.randint(2, 99)),
-        "number": lambda: number(int(10 ** rng.uniform(1, 5.9))),
+        "hour": lambda: cardinal(rng.randint(1, 12)),
+        "minute": lambda: cardinal(rng.randint(10, 59)),
+        "small": lambda: cardinal(rng.randint(2, 99)),
+        "number": lambda: cardinal(int(10 ** rng.uniform(1, 5.9))),
         "year": lambda: year(rng.randint(1100, 2029)),
     }
     for _ in range(count):
