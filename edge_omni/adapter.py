@@ -201,7 +201,7 @@ class Listener:
         """Forget the turn and all sound."""
         self._encoder.reset()
         self._adapter.reset()
-        self._sound = np.empty(0, np.float32)
+        self._sound: list[NDArray[np.float32]] = []
         self._ended = False
 
     def push(self, pcm: NDArray[np.float32]) -> Heard:
@@ -213,14 +213,14 @@ class Listener:
             parts.append(self._hear(pcm[start : start + self._encoder.chunk]))
             frame = self._adapter.cut()
             if frame is not None:
-                again = self._sound[max(0, (frame - 1) * self._encoder.frame) :]
-                self._sound = self._sound[:0]
+                again = np.concatenate(self._sound)[max(0, (frame - 1) * self._encoder.frame) :]
+                self._sound = []
                 self._encoder.reset()
                 parts.append(self._hear(again))
         return _joined(parts)
 
     def _hear(self, pcm: NDArray[np.float32]) -> Heard:
-        self._sound = np.concatenate([self._sound, pcm])
+        self._sound.append(pcm.copy())  # a view would keep the array that it was cut from
         return self._adapter.push(self._encoder.push(pcm))
 
     def finish(self) -> Heard:

@@ -31,11 +31,17 @@ class Answerer:
 
     Args:
         tokens: the LLM's answer.
-        decoder: the speech decoder, or None for an answer that is only read.
+        decoder: the speech decoder.
         vocoder: turns its codec tokens into sound.
+        settings: where the answer is cut into text chunks.
+        timeline: of the turn; the answer's steps are marked in it.
         backlog: how many seconds of sound the speaker still has to play.
-        hears: whether the decoder understands this LLM's hidden states.
+        use_hidden: whether the decoder understands this LLM's hidden states.
         on_text: told the answer's text as it grows.
+
+    Attributes:
+        text: the answer so far.
+        samples: of its sound so far.
     """
 
     def __init__(

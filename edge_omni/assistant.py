@@ -76,7 +76,6 @@ class Assistant:
         self.bundle = Bundle(bundle)
         self.bundle.verify()
         manifest = self.bundle.manifest
-        own = llm is None
         self.llm = LLM(
             self.bundle.find_llm() if llm is None else Path(llm),
             context=manifest.context,
@@ -85,7 +84,7 @@ class Assistant:
         )
         self.seed = seed
         # Residual and prefix were trained on the hidden states of one LLM.
-        self._adapted = own or self.llm.path.stat().st_size == manifest.llm.bytes
+        self._adapted = llm is None or self.bundle.made_for(self.llm.path)
         providers = ("CUDAExecutionProvider",) if gpu_layers else ()
         self._providers = (*providers, "CPUExecutionProvider")
 

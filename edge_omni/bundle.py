@@ -188,7 +188,7 @@ class Bundle:
         for path in candidates:
             if path is None or not path.is_file():
                 continue
-            if path.stat().st_size == wanted.bytes and fetch.sha256(path) == wanted.sha256:
+            if self.made_for(path):
                 return path
             raise LLMError(
                 f"{path} is not the {wanted.name} that the bundle was made for: its hash is "
@@ -199,6 +199,11 @@ class Bundle:
             f"({wanted.bytes / 1e6:.0f} MB) with `edge-omni bundle pull`, "
             "or name another GGUF file with --llm."
         )
+
+    def made_for(self, path: Path) -> bool:
+        """Whether a file is, byte for byte, the LLM that the bundle was made for."""
+        wanted = self.manifest.llm
+        return path.stat().st_size == wanted.bytes and fetch.sha256(path) == wanted.sha256
 
     @property
     def llm_store(self) -> Path:

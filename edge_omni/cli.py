@@ -47,9 +47,7 @@ def main() -> None:
             f"edge-omni: {error}", markup=False
         )
         sys.exit(error.exit_code)
-    except typer.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except typer.Exit as leave:
         sys.exit(leave.exit_code)

@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_omni.errors import BundleError
 from edge_omni.graph import Graph
 from edge_omni.reading import read
+from edge_omni.settings import require
 
 _SETTINGS = (
     "characters",
@@ -77,12 +77,7 @@ class SpeechDecoder:
     """
 
     def __init__(self, text: Graph, prefix: Graph, step: Graph, config: Mapping[str, Any]) -> None:
-        missing = [name for name in _SETTINGS if name not in config]
-        if missing:
-            raise BundleError(
-                f"The manifest's section `decoder` lacks {', '.join(missing)}. "
-                "Restore the bundle, or export it again."
-            )
+        require("decoder", config, _SETTINGS)
         self._text, self._prefix, self._step = text, prefix, step
         self._ids = {character: i for i, character in enumerate(config["characters"])}
         self._begin = int(config["begin"])

@@ -198,8 +198,9 @@ class Loop:
     def _yield(self, heard: int) -> None:
         self._device.clear()
         if self._answer is not None:
-            self._assistant.conversation.keep_answer(self._answer.heard(heard))
-            self._end_turn(self._answer.heard(heard))
+            characters = self._answer.heard(heard)
+            self._assistant.conversation.keep_answer(characters)
+            self._end_turn(characters)
 
     def _end_turn(self, characters: int | None = None) -> None:
         if self._answer is not None:

@@ -5,16 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-MARKS = (
-    "end_of_speech",
-    "decision",
-    "first_token",
-    "first_text_chunk",
-    "prefill",
-    "first_codec_token",
-    "first_pcm",
-)
-
 
 @dataclass
 class Timeline:

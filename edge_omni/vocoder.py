@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_omni.errors import BundleError
 from edge_omni.graph import Graph
+from edge_omni.settings import require
 
 _SETTINGS = ("sample_rate", "samples_per_code", "delay", "silence")
 
@@ -34,12 +34,7 @@ class Vocoder:
     """
 
     def __init__(self, graph: Graph, config: Mapping[str, Any]) -> None:
-        missing = [name for name in _SETTINGS if name not in config]
-        if missing:
-            raise BundleError(
-                f"The manifest's section `vocoder` lacks {', '.join(missing)}. "
-                "Restore the bundle, or export it again."
-            )
+        require("vocoder", config, _SETTINGS)
         self._graph = graph
         self.sample_rate = int(config["sample_rate"])
         self.samples_per_code = int(config["samples_per_code"])

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,7 +173,7 @@ def _pactl(card: VirtualCard, *arguments: str) -> bool:
     )
 
 
-def _wait_until(condition, what: str) -> None:  # type: ignore[no-untyped-def]
+def _wait_until(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + STARTUP
     while not condition():
         if time.monotonic() > deadline:

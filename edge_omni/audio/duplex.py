@@ -6,6 +6,7 @@ that calls `read` and `write`.
 """
 
 import time
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Any
 
@@ -130,7 +131,7 @@ class Duplex:
         self.close()
 
 
-class _Device:
+class _Device(ABC):
     """What an open microphone and an open speaker have in common."""
 
     def __init__(self, device: Device, kind: Kind) -> None:
@@ -160,8 +161,9 @@ class _Device:
     def _channels(self, device: Device) -> int:
         return 1
 
+    @abstractmethod
     def _callback(self, block: NDArray[np.float32], frames: int, when: Any, status: Any) -> None:
-        raise NotImplementedError
+        """What PortAudio calls for each block, in a thread of its own."""
 
     def _finished(self) -> None:
         self._ended = True

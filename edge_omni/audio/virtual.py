@@ -7,17 +7,15 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-RATE = 16_000
-FRAME = 320
-"""Samples of the microphone in one tick of the clock: 20 ms."""
+from edge_omni.audio.voice_activity import FRAME, RATE
 
 
 class FileDevice:
     """Plays ``pcm`` into the microphone and records what the speaker plays.
 
-    The clock ticks when the microphone is read. Paced, a tick waits for its time and what was
-    late is made up; otherwise computing takes no time on this clock, and the same input always
-    gives the same recording. After the input there is silence for as long as anybody reads.
+    The clock ticks, 20 ms at a time, when the microphone is read. Paced, a tick waits for its time
+    and what was late is made up; otherwise computing takes no time on this clock, and the same
+    input always gives the same recording. After the input there is silence for as long as anybody reads.
 
     Args:
         pcm: the microphone's signal, float32 [n], 16 kHz.
@@ -66,9 +64,6 @@ class FileDevice:
         """Drop what is queued."""
         self._queue.clear()
         self.queued = 0
-
-    def close(self) -> None:
-        """Nothing to give back."""
 
     def recording(self) -> NDArray[np.float32]:
         """What the speaker has played, from the first sound on: float32 [n]."""
