@@ -15,7 +15,8 @@ class FileDevice:
 
     The clock ticks, 20 ms at a time, when the microphone is read. Paced, a tick waits for its time
     and what was late is made up; otherwise computing takes no time on this clock, and the same
-    input always gives the same recording. After the input there is silence for as long as anybody reads.
+    input always gives the same recording. After the input there is silence for as long as anybody
+    reads.
 
     Args:
         pcm: the microphone's signal, float32 [n], 16 kHz.
