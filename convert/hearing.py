@@ -82,7 +82,7 @@ def export_encoder(encoder: Encoder, path: Path, metadata: Mapping[str, str]) ->
     state = example = encoder.first_state()
     # Traced with a past, so that no length in it is taken for a constant.
     with torch.no_grad():
-        for _ in range(2):
+        for _ in range(encoder.sizes.ahead + 1):
             _, example = encoder.step(torch.zeros(1, encoder.sizes.samples), example)
     example = {name: example[name] for name in state}
     growing = {f"layer{i}": {3: "past"} for i in range(encoder.sizes.layers)}

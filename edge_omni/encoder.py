@@ -92,7 +92,7 @@ class Encoder:
                 self._state, pcm=pcm[None, start : start + self.chunk]
             )
             frames = outputs["frames"].numpy()[0]
-            split = len(frames) - self._provisional_count
+            split = max(0, len(frames) - self._provisional_count)
             final.append(frames[:split])
             self._provisional = frames[split:]
         return np.concatenate(final)

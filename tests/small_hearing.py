@@ -20,7 +20,7 @@ from train.hearing.encoder import Encoder as TorchEncoder
 from train.hearing.encoder import EncoderSizes
 
 WIDTH, LLM_WIDTH = 128, 12
-ENCODER = {"chunk": 5120, "frame": 320, "width": WIDTH, "provisional": 16}
+ENCODER = {"chunk": 5120, "frame": 320, "width": WIDTH, "provisional": 32}
 SETTINGS: dict[str, Any] = {
     "vocabulary": "tokens.json",
     "margin": 6,
@@ -69,7 +69,7 @@ class Parts:
 
     def __init__(self, folder: Path, *, residual: bool = False) -> None:
         torch.manual_seed(1)
-        sizes = EncoderSizes(width=WIDTH, layers=2, positions=100, context=48)
+        sizes = EncoderSizes(width=WIDTH, layers=2, positions=100, context=48, ahead=2)
         self.encoder = TorchEncoder(sizes).eval()
         self.decoder = Decoder(
             DecoderSizes(width=WIDTH, layers=2, positions=448, vocabulary=len(TEXTS)),

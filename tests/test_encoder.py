@@ -50,8 +50,12 @@ def test_provisional_frames_come_again_with_the_sound_behind_them(small: Encoder
     small.reset()
     first = small.push(noise(0.32))
     second = small.push(noise(0.32, seed=1))
-    assert second.final.shape == first.provisional.shape
-    assert not np.allclose(second.final, first.provisional, atol=1e-3)
+    third = small.push(noise(0.32, seed=2))
+    assert len(second.final) == 0
+    assert len(second.provisional) == 32
+    assert third.final.shape == first.provisional.shape
+    assert not np.allclose(second.provisional[:16], first.provisional, atol=1e-3)
+    assert not np.allclose(third.final, second.provisional[:16], atol=1e-3)
 
 
 def test_reset_forgets_all_sound(small: Encoder) -> None:
@@ -61,7 +65,7 @@ def test_reset_forgets_all_sound(small: Encoder) -> None:
 
 
 def test_it_hears_only_a_bounded_past(small: Encoder) -> None:
-    # Context 48 frames in 2 layers: what lies further back than 96 frames and two chunks is gone.
+    # Context 48 frames in 2 layers: what lies further back than 96 frames and three chunks is gone.
     # The first second is quieter, so that the running maximum of the log-mel is the same.
     rest = noise(8.0, seed=3)
     one = whole_turn(small, 0.5 * noise(0.96, seed=4), rest)

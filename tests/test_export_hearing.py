@@ -25,15 +25,18 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
 def test_the_encoder_chunk_by_chunk_equals_torch_on_the_whole(parts: Parts) -> None:
     pcm = noise(9.6)
     with torch.no_grad():
-        good, now = parts.encoder.twice(torch.from_numpy(pcm)[None])
+        good, middle, newest = parts.encoder.stages(torch.from_numpy(pcm)[None])
     encoder, chunk = parts.runtime_encoder(), parts.encoder.sizes.chunk
     pieces = [encoder.push(piece) for piece in np.split(pcm, len(pcm) // encoder.chunk)]
     final = np.concatenate([piece.final for piece in pieces])
-    assert final.shape == (len(pcm) // FRAME - chunk, WIDTH)
-    np.testing.assert_allclose(final, good[0, :-chunk].numpy(), atol=1e-3)
-    provisional = np.concatenate([piece.provisional for piece in pieces])
-    np.testing.assert_allclose(provisional, now[0].numpy(), atol=1e-3)
-    np.testing.assert_array_equal(encoder.flush().final, provisional[-chunk:])
+    assert final.shape == (len(pcm) // FRAME - 2 * chunk, WIDTH)
+    np.testing.assert_allclose(final, good[0, : -2 * chunk].numpy(), atol=1e-3)
+    for stage, behind in ((middle, 2 * chunk), (newest, chunk)):
+        # Only the third chunk stands behind a whole window.
+        heard = [piece.provisional[-behind:][:chunk] for piece in pieces[2:]]
+        wanted = stage[0, 3 * chunk - behind :][: chunk * len(heard)]
+        np.testing.assert_allclose(np.concatenate(heard), wanted.numpy(), atol=1e-3)
+    np.testing.assert_array_equal(encoder.flush().final, pieces[-1].provisional)
 
 
 def test_memory_and_step_equal_torch_in_whatever_pieces_they_are_fed(parts: Parts) -> None:

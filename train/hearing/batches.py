@@ -17,9 +17,10 @@ from train.hearing.encoder import FRAME
 # A token counts as heard when its attention peaks this long before the sound ends, and as unheard
 # when it peaks this long after; what lies between is neither asked for nor punished. In frames.
 HEARD, UNHEARD = 10, 8
-# Chunks are trained in pairs: nearly what encoding each chunk twice (see encoder.py) comes to, at
-# half the cost. The first of a pair is as it is encoded for good, the second as it is for now.
-BLOCK = 32
+# Chunks are trained in windows of four that do not overlap: nearly what encoding each chunk four
+# times (see encoder.py) comes to, at a quarter of the cost. The first of a window is as it is
+# encoded for good, the last as it is when it is the newest.
+BLOCK = 64
 # Chunks of silence behind a recording, at most.
 QUIET = 7
 IGNORE = -1
@@ -31,8 +32,8 @@ class Batch:
 
     Attributes:
         pcm: float32 [B, samples], what the student hears.
-        offset: the frame at which the pairs of chunks begin, 0 or 16.
-        visible: int [B], frames that the student's decoder may look at (whole chunks).
+        offset: the frame at which the first whole window begins, 0 to 48.
+        visible: int [B], frames that the student may look at (whole chunks).
         compared: int [B], frames whose features are compared with the teacher's.
         final, middle: the teacher's features float32 [B, T, width].
         tokens: int64 [B, n], prompt and tokens; known: int64 [B], the teacher's frames.
@@ -106,9 +107,9 @@ def _batch(
 ) -> Batch:
     count = len(rows)
     # Mostly little silence behind the sound; sometimes so much that a decoder would make words up.
-    offset = 16 * int(dice.integers(2))
+    offset = 16 * int(dice.integers(BLOCK // 16))
     most = QUIET if dice.random() < 0.3 else 2
-    longest = max(item.frames for _, item in rows) + 16 * most + BLOCK
+    longest = max(item.frames for _, item in rows) + 16 * most + 16
     pcm = np.zeros((count, longest * FRAME), np.float32)
     visible, compared, known = (np.zeros(count, np.int64) for _ in range(3))
     final, middle = (np.zeros((count, longest, WIDTH), np.float32) for _ in range(2))
@@ -121,11 +122,11 @@ def _batch(
         if cut:
             end = int(dice.integers(32, item.frames))
             if dice.random() < 0.5:
-                end, after = max(_pair_end(end - BLOCK, offset), offset or BLOCK), 0
+                end, after = _chunk_end(end - 15), 0
             else:
                 sound, after = sound[: end * FRAME], int(dice.integers(2))
         pcm[b, : len(sound)] = sound
-        visible[b] = min(_pair_end(end + 16 * after, offset), longest)
+        visible[b] = min(_chunk_end(end + 16 * after), longest)
         compared[b] = max(end - 2, 1)
         known[b] = item.frames
         final[b, : item.frames] = folder.final[item.first : item.first + item.frames]
@@ -149,9 +150,9 @@ def _batch(
     )
 
 
-def _pair_end(frame: int, offset: int) -> int:
-    """The first end of a pair of chunks at or after ``frame``."""
-    return -(-(frame - offset) // BLOCK) * BLOCK + offset
+def _chunk_end(frame: int) -> int:
+    """The first end of a chunk at or after ``frame``."""
+    return -(-frame // 16) * 16
 
 
 def _targets(

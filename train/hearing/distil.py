@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.hearing import whisper
+from train.hearing import exported, whisper
 from train.hearing.batches import BLOCK, IGNORE, Batch, Folder, batches
 from train.hearing.data import TAP
 from train.hearing.decoder import Decoder, DecoderSizes
@@ -83,12 +83,11 @@ def read(decoder: Decoder, frames: Tensor, tokens: Tensor, visible: Tensor) -> T
 
 def losses(model: Student, teacher: Decoder, batch: Batch) -> Losses:
     """Compare student and teacher on one batch."""
-    frames, tapped = model.encoder(
-        batch.pcm,
-        chunk_mask(batch.pcm.shape[1] // FRAME, BLOCK, model.encoder.sizes.context, batch.offset),
-        (TAP,),
-    )
-    length = frames.shape[1]
+    length = batch.pcm.shape[1] // FRAME
+    mask = chunk_mask(length, BLOCK, model.encoder.sizes.context, batch.offset)
+    # At run time nothing comes after the sound's end, not even silence.
+    mask = mask & ~padding(batch.visible, length)[:, None] | torch.eye(length, dtype=torch.bool)
+    frames, tapped = model.encoder(batch.pcm, mask[:, None], (TAP,))
     shown = ~padding(batch.compared, length)
 
     def distance(ours: Tensor, theirs: Tensor) -> Tensor:
@@ -138,6 +137,8 @@ def train(options: argparse.Namespace) -> None:
     )
     step, heard = 0, 0.0
     saved = options.out / "last.pt"
+    if options.bundle:
+        exported.load(options.bundle, model)
     if saved.exists():
         state = torch.load(saved, weights_only=True)
         model.load_state_dict(state["model"])
@@ -178,6 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--bundle", type=Path, help="begin with its weights, not with Whisper's")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seconds", type=float, default=50.0, help="sound per batch")
     parser.add_argument("--truncate", type=float, default=0.45, help="share of recordings cut")

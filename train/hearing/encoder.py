@@ -28,6 +28,7 @@ class EncoderSizes:
 
     Attributes:
         chunk: encoder frames per chunk (16 = 320 ms = 5120 samples).
+        ahead: chunks behind it that a chunk is encoded with for good.
         context: encoder frames of the past that a chunk can attend to.
     """
 
@@ -35,6 +36,7 @@ class EncoderSizes:
     layers: int = 6
     positions: int = 1500
     chunk: int = 16
+    ahead: int = 3
     context: int = 512
 
     @property
@@ -70,10 +72,10 @@ class EncoderLayer(nn.Module):
 class Encoder(nn.Module):
     """PCM to frames, whole (training) or chunk by chunk (export), with the same result.
 
-    Every chunk is encoded twice. At once, so that tokens can be read in it without delay; and once
-    more, for good, together with the chunk after it, whose sound makes its last frames much
-    clearer. Only the second form is remembered by later chunks. At the end of a turn the last chunk
-    is used as it is, so the look ahead costs no waiting.
+    Every chunk is encoded at once, so that tokens can be read in it without delay; then again with
+    each of the ``ahead`` chunks after it, whose sound makes it clearer, the last time for good.
+    Only that form is remembered by later chunks. At the end of a turn the newest chunks are used as
+    they are, so the look ahead costs no waiting.
 
     A chunk that ends at sample s gives frames up to ``s / 320 - 2``: the newest window that fits
     has its centre 200 samples before s, and the two convolutions look one mel frame ahead each. So
@@ -117,9 +119,9 @@ class Encoder(nn.Module):
             pcm: [B, samples].
 
         Returns:
-            The frames of the chunk before, for good, and of this one, for now:
-            [B, 2 * chunk, width] (only the latter, [B, chunk, width], for the first chunk); and
-            the next state.
+            The frames of the chunk ``ahead`` chunks before, for good, and of those since, for now:
+            [B, (ahead + 1) * chunk, width] (only what there is at the beginning, for now); and the
+            next state.
         """
         sizes, after = self.sizes, {}
         pcm = torch.cat([state["pcm"], pcm], dim=1)
@@ -132,12 +134,13 @@ class Encoder(nn.Module):
         after["conv"] = x[:, :, -1:]
         x = functional.gelu(self.conv2(x)).transpose(1, 2)
         where = (state["position"] + torch.arange(sizes.chunk)) % sizes.positions
-        after["chunk"] = x + self.table[where]
-        x = torch.cat([state["chunk"], after["chunk"]], dim=1)
+        x = torch.cat([state["chunk"], x + self.table[where]], dim=1)
+        newest = sizes.ahead * sizes.chunk
+        after["chunk"] = x[:, -newest:]
         after["position"] = (state["position"] + sizes.chunk) % sizes.positions
         for i, layer in enumerate(self.layers):
             x, memory = layer(x, state[f"layer{i}"])
-            after[f"layer{i}"] = memory[:, :, :, : -sizes.chunk][:, :, :, -sizes.context :]
+            after[f"layer{i}"] = memory[:, :, :, :-newest][:, :, :, -sizes.context :]
         return self.norm(x), after
 
     def features(self, pcm: Tensor, streaming: bool) -> Tensor:
@@ -171,7 +174,8 @@ class Encoder(nn.Module):
         """Whole PCM [B, samples] to frames [B, T, width].
 
         Args:
-            mask: which frame attends to which, bool [T, T]; None attends to everything (Whisper).
+            mask: which frame attends to which, bool [T, T] or [B, 1, T, T]; None attends to
+                everything (Whisper).
             taps: layers whose output is wanted too.
 
         Returns:
@@ -185,20 +189,22 @@ class Encoder(nn.Module):
                 tapped.append(x)
         return self.norm(x), tapped
 
-    def twice(self, pcm: Tensor) -> tuple[Tensor, Tensor]:
+    def stages(self, pcm: Tensor) -> tuple[Tensor, ...]:
         """What :meth:`step` gives for whole PCM [B, samples], at once.
 
         Returns:
-            Frames for good and frames for now, [B, T, width] each. (No step gives the last chunk
-            for good.)
+            ``ahead + 1`` times frames [B, T, width]: for good, with one chunk less behind them, and
+            so on to each chunk as it is when it is the newest. Stage i begins with chunk i; what
+            stands before it in the tensor, and chunks whose look ahead the sound does not fill,
+            no step gives.
         """
         x = self.features(pcm, streaming=True)
-        mask = two_stream_mask(x.shape[1], self.sizes.chunk, self.sizes.context)
-        x = torch.cat([x, x], dim=1)
+        count = self.sizes.ahead + 1
+        mask = stages_mask(x.shape[1], self.sizes.chunk, self.sizes.context, self.sizes.ahead)
+        x = torch.cat([x] * count, dim=1)
         for layer in self.layers:
             x, _ = layer(x, None, mask)
-        good, now = self.norm(x).chunk(2, dim=1)
-        return good, now
+        return self.norm(x).chunk(count, dim=1)
 
 
 def chunk_mask(frames: int, chunk: int, context: int, offset: int = 0) -> Tensor:
@@ -208,15 +214,15 @@ def chunk_mask(frames: int, chunk: int, context: int, offset: int = 0) -> Tensor
     return (index[None] < (start + chunk)[:, None]) & (index[None] >= (start - context)[:, None])
 
 
-def two_stream_mask(frames: int, chunk: int, context: int) -> Tensor:
-    """The same for frames encoded for good (first) and for now (second): bool [2T, 2T].
+def stages_mask(frames: int, chunk: int, context: int, ahead: int) -> Tensor:
+    """The same for the stages of :meth:`Encoder.stages`, one behind the other: bool [sT, sT].
 
-    For good, a chunk sees those before it and itself for good, and the next for now. For now, it
-    sees those before it for good, and itself for now.
+    A chunk at stage i belongs to the window that begins i chunks before it. It sees the chunks of
+    its window, each at the stage that it has there, and those before the window for good.
     """
-    place = torch.arange(frames) // chunk
-    gap = place[:, None] - place[None]
-    near = gap <= context // chunk
-    good = torch.cat([(gap >= 0) & near, gap == -1], dim=1)
-    now = torch.cat([(gap > 0) & (gap <= context // chunk + 1), gap == 0], dim=1)
-    return torch.cat([good, now])
+    place = torch.arange(frames).repeat(ahead + 1) // chunk
+    stage = torch.arange(ahead + 1).repeat_interleave(frames)
+    behind = place[None] - (place - stage)[:, None]  # chunks behind the beginning of the window
+    return (behind == stage[None]) | (
+        (stage[None] == 0) & (behind < 0) & (behind >= -(context // chunk))
+    )
