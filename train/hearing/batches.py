@@ -17,10 +17,10 @@ from train.hearing.encoder import FRAME
 # A token counts as heard when its attention peaks this long before the sound ends, and as unheard
 # when it peaks this long after; what lies between is neither asked for nor punished. In frames.
 HEARD, UNHEARD = 10, 8
-# Chunks are trained in windows of four that do not overlap: nearly what encoding each chunk four
-# times (see encoder.py) comes to, at a quarter of the cost. The first of a window is as it is
+# Chunks are trained in windows of six that do not overlap: nearly what encoding each chunk six
+# times (see encoder.py) comes to, at a sixth of the cost. The first of a window is as it is
 # encoded for good, the last as it is when it is the newest.
-BLOCK = 64
+BLOCK = 96
 # Chunks of silence behind a recording, at most.
 QUIET = 7
 IGNORE = -1
@@ -32,7 +32,7 @@ class Batch:
 
     Attributes:
         pcm: float32 [B, samples], what the student hears.
-        offset: the frame at which the first whole window begins, 0 to 48.
+        offset: the frame at which the first whole window begins, 0 to 80.
         visible: int [B], frames that the student may look at (whole chunks).
         compared: int [B], frames whose features are compared with the teacher's.
         final, middle: the teacher's features float32 [B, T, width].

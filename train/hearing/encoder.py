@@ -36,7 +36,7 @@ class EncoderSizes:
     layers: int = 6
     positions: int = 1500
     chunk: int = 16
-    ahead: int = 3
+    ahead: int = 5
     context: int = 512
 
     @property

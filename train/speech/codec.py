@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.speech import synthesize
+from train.speech import exported, synthesize
 from train.speech.progress import Progress, save
 
 LATENT, CODES, FRAMES = 192, 1024, 2
@@ -117,7 +117,7 @@ class Codec(nn.Module):
         target = (latents - self.mean) / self.scale
         inner = self._inner(latents).float().transpose(1, 2)
         codes = self.quantiser.nearest(inner)
-        if self.training:
+        if self.training and self.quantiser.decay < 1:
             self.quantiser.follow(inner.detach().flatten(0, 1), codes.flatten())
         chosen = self.quantiser.book[codes]
         commitment = functional.mse_loss(inner, chosen)
@@ -151,6 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=9)
+    parser.add_argument("--bundle", type=Path, help="learn only the encoder, for its codec")
     parser.add_argument("--shards", type=int, default=16, help="shards to learn from")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
@@ -165,6 +166,10 @@ def main() -> None:
     sample = latents[rng.integers(len(latents), size=20000)].astype(np.float32)
     codec.mean.copy_(torch.from_numpy(sample.mean(0))[:, None])
     codec.scale.fill_(float(np.sqrt(sample.var(0).mean())))
+    if args.bundle:
+        exported.fill(codec, args.bundle, "codec.")
+        codec.requires_grad_(False).encoder.requires_grad_(True)
+        codec.quantiser.decay = 1.0
     optimiser = torch.optim.AdamW(codec.parameters(), 1.5e-3, (0.8, 0.99), weight_decay=0.01)
     path = args.work / "codec.pt"
     progress = Progress("codec", args.minutes, path, codec, optimiser)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from train.speech import exported
 from train.speech.alphabet import CHARACTERS, encode
 from train.speech.modules import TextNetwork
 from train.speech.phonemes import Phonemizer
@@ -193,6 +194,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=12)
     parser.add_argument("--sentences", type=int, default=200000)
+    parser.add_argument("--bundle", type=Path, help="learn only to read units off its network")
     parser.add_argument("--batch", type=int, default=3072, help="characters of a batch")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
@@ -206,6 +208,9 @@ def main() -> None:
     check, lessons = lessons[:60], lessons[60:]
     batches = Batches(lessons, args.batch, args.seed)
     model = network(args.work)
+    if args.bundle:
+        exported.fill(model, args.bundle, "text.")
+        model.requires_grad_(False).units.requires_grad_(True)
     optimiser = torch.optim.AdamW(model.parameters(), 1e-3, (0.9, 0.98), weight_decay=0.02)
     path = args.work / "pronounce.pt"
     progress = Progress("pronounce", args.minutes, path, model, optimiser)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.speech import aligned, answers, pronounce
+from train.speech import aligned, answers, exported, pronounce
 from train.speech.alphabet import CHARACTERS
 from train.speech.codec import CODES
 from train.speech.decoder import SpeechDecoder
@@ -64,6 +64,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--bundle", type=Path, help="begin with its decoder")
+    parser.add_argument("--rate", type=float, default=RATE, help="highest learning rate")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
@@ -76,14 +78,16 @@ def main() -> None:
     model = build(args.work)
     path = args.work / "speak.pt"
     if not path.exists():
+        if args.bundle:
+            exported.fill(model, args.bundle)
         model.text.load_state_dict(
             torch.load(args.work / "pronounce.pt", weights_only=True)["model"]
         )
-    optimiser = torch.optim.AdamW(model.parameters(), RATE, (0.9, 0.97), weight_decay=0.02)
+    optimiser = torch.optim.AdamW(model.parameters(), args.rate, (0.9, 0.97), weight_decay=0.02)
     progress = Progress("speak", args.minutes, path, model, optimiser)
     rows = Rows(sentences, hidden, seed=args.seed + progress.step)
     reading = pronounce.Batches(pronounce.load(args.work), 1024, args.seed + progress.step)
-    while progress.next(RATE):
+    while progress.next(args.rate):
         parts = losses(model, rows.next(), NOISE)
         loss = parts["code"] + 0.5 * parts["guess"] + 0.2 * parts["ctc"] + 0.3 * parts["duration"]
         if progress.step % 3 == 0:
