@@ -35,6 +35,13 @@ _UsageMistake: Any = typer.BadParameter.__mro__[2]
 BundleOption = Annotated[str, typer.Option("--bundle", help="Name or folder of a bundle.")]
 LLMOption = Annotated[Path | None, typer.Option("--llm", help="Another GGUF file.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures here.")]
+UnderOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CONDITION", help="Hear it under noise:DB, room:SECONDS, speed:FACTOR or telephone."
+    ),
+]
+NoiseOption = Annotated[Path | None, typer.Option(help="The recording for noise:DB.")]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first so many items.")]
 
 
@@ -232,9 +239,13 @@ def qa(
     llm: LLMOption = None,
     limit: LimitOption = None,
     json_path: JsonOption = None,
+    under: UnderOption = None,
+    noise: NoiseOption = None,
 ) -> None:
     """Spoken questions, beside the same LLM's answers to the same questions as text."""
-    _checkout("evals.qa").run(folder, bundle=bundle, llm=llm, limit=limit, json_path=json_path)
+    _checkout("evals.qa").run(
+        folder, bundle=bundle, llm=llm, limit=limit, json_path=json_path, under=under, noise=noise
+    )
 
 
 @eval_app.command()
@@ -244,10 +255,12 @@ def captions(
     llm: LLMOption = None,
     limit: LimitOption = None,
     json_path: JsonOption = None,
+    under: UnderOption = None,
+    noise: NoiseOption = None,
 ) -> None:
     """Captions: word error rate against questions.tsv, or phrases found of slots.tsv."""
     _checkout("evals.captions").run(
-        folder, bundle=bundle, llm=llm, limit=limit, json_path=json_path
+        folder, bundle=bundle, llm=llm, limit=limit, json_path=json_path, under=under, noise=noise
     )
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from edge_omni.assistant import Assistant
+from edge_omni.audio import files
 from evals import report
+from evals.conditions import Condition, condition
 from evals.data import QUESTIONS, SLOTS, questions, slots, sounds
 from evals.text import contains, word_error_rate
 
@@ -21,39 +23,45 @@ def run(
     llm: Path | None = None,
     limit: int | None = None,
     json_path: Path | None = None,
+    under: str | None = None,
+    noise: Path | None = None,
 ) -> dict[str, Any]:
-    """Captions every recording of `folder` and compares."""
+    """Captions every recording of `folder`, `under` a condition if one is named, and compares."""
     report.check(json_path)
+    change = condition(under, noise)
     if (folder / SLOTS).is_file():
         recordings = slots(folder, limit)
-        captions = _captions([item.audio for item in recordings], bundle, llm)
+        captions = _captions([item.audio for item in recordings], bundle, llm, change)
         figures = _phrases(captions, [item.phrases for item in recordings])
         rows = {"phrases found": report.percent(figures["phrases"])}
     elif (folder / QUESTIONS).is_file():
         asked = questions(folder, limit)
-        captions = _captions([item.audio for item in asked], bundle, llm)
+        captions = _captions([item.audio for item in asked], bundle, llm, change)
         figures = _errors(captions, [item.question for item in asked])
         rows = {"word error rate": report.percent(figures["wer"])}
     else:
         from evals.judge import Judge
 
         recordings_only = sounds(folder, limit)
-        captions = _captions(recordings_only, bundle, llm)
+        captions = _captions(recordings_only, bundle, llm, change)
         judge = Judge()
         references = [judge.listen(path) for path in report.progress(recordings_only, "Judging")]
         figures = {**_errors(captions, references), "reference": "whisper-base"}
         rows = {"word error rate against Whisper base": report.percent(figures["wer"])}
-    report.show(f"Captions: {folder.resolve().name}, {len(captions)}", rows)
+    figures["under"] = under
+    where = f", {under}" if under else ""
+    report.show(f"Captions: {folder.resolve().name}, {len(captions)}{where}", rows)
     report.save(json_path, figures)
     return figures
 
 
 def _captions(
-    recordings: list[Path], bundle: str | Path, llm: Path | None
+    recordings: list[Path], bundle: str | Path, llm: Path | None, change: Condition
 ) -> list[tuple[Path, str]]:
     assistant = Assistant(bundle, llm=llm)
     captions = [
-        (path, assistant.hear(path).strip()) for path in report.progress(recordings, "Listening")
+        (path, assistant.hear(change(files.read(path))).strip())
+        for path in report.progress(recordings, "Listening")
     ]
     assistant.close()
     return captions

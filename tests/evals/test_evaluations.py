@@ -35,6 +35,8 @@ def test_spoken_questions(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert figures["wer"] <= 0.25
     assert 0 <= figures["accuracy"] <= 1
     assert figures["text_accuracy"] == figures["counts"]["text_correct"] / 2
+    for low, high in figures["intervals"].values():
+        assert 0 <= low <= high
     assert all(item["spoken_answer"] and item["text_answer"] for item in figures["items"])
     assert "word error rate" in capsys.readouterr().out
 
@@ -44,6 +46,20 @@ def test_captions_against_questions(folder: Path) -> None:
     figures = captions.run(folder, limit=1, json_path=folder / "figures.json")
     assert figures["wer"] <= 0.2
     assert figures["counts"] == {"recordings": 1}
+
+
+def test_captions_over_the_telephone(folder: Path) -> None:
+    (folder / "questions.tsv").write_text(QUESTIONS)
+    figures = captions.run(folder, limit=1, under="telephone")
+    assert figures["under"] == "telephone"
+    assert figures["wer"] <= 0.5
+
+
+def test_intervals_hold_the_figure_and_shrink_with_the_number_of_questions() -> None:
+    few = qa.intervals([True, False] * 10, [True, True] * 10)
+    many = qa.intervals([True, False] * 200, [True, True] * 200)
+    assert few["ratio"][0] < many["ratio"][0] < 0.5 < many["ratio"][1] < few["ratio"][1]
+    assert few == qa.intervals([True, False] * 10, [True, True] * 10)
 
 
 def test_captions_against_phrases(folder: Path) -> None:

@@ -89,7 +89,9 @@ def main() -> None:
     reading = pronounce.Batches(pronounce.load(args.work), 1024, args.seed + progress.step)
     while progress.next(args.rate):
         parts = losses(model, rows.next(), NOISE)
-        loss = parts["code"] + 0.5 * parts["guess"] + 0.2 * parts["ctc"] + 0.3 * parts["duration"]
+        # A decoder that has learnt needs no help from the guess, which begins anew.
+        guess = 0.0 if args.bundle else 0.5
+        loss = parts["code"] + guess * parts["guess"] + 0.2 * parts["ctc"] + 0.3 * parts["duration"]
         if progress.step % 3 == 0:
             # Words that no sound was made for are not to be forgotten.
             batch = reading.next()
