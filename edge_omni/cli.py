@@ -275,6 +275,17 @@ def voice(
     _checkout("evals.voice").run(bundle=bundle, llm=llm, limit=limit, json_path=json_path)
 
 
+@eval_app.command()
+def lengthy(
+    bundle: BundleOption = "tiny",
+    llm: LLMOption = None,
+    limit: LimitOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Long answers: whether the voice drifts, loops or stops early."""
+    _checkout("evals.lengthy").run(bundle=bundle, llm=llm, limit=limit, json_path=json_path)
+
+
 @app.command()
 def bench(
     folder: Path,
