@@ -24,8 +24,8 @@ def run(
 ) -> dict[str, Any]:
     """Speaks answers made of the sentences of sentences.txt and looks at their beginnings and ends.
 
-    An answer stops early if fewer than three of its last six words are among the last twelve that are heard; it
-    loops if five words in a row are heard more often than the text has them.
+    An answer stops early if fewer than three of its last six words are among the last twelve that
+    are heard; it loops if five words in a row are heard more often than the text has them.
     """
     report.check(json_path)
     assistant, judge = Assistant(bundle, llm=llm), Judge()
