@@ -20,8 +20,8 @@ class Frames:
 
     Attributes:
         final: frames [n, width] that are made for good. Each comes once.
-        provisional: frames [m, width] behind them, made of the newest chunk without knowing what
-            follows it. They come again, for good, with the next chunk.
+        provisional: frames [m, width] behind them, made of the newest chunks without knowing what
+            follows them. They come again with the next chunk, and at last for good.
     """
 
     final: NDArray[np.float32]
