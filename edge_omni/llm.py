@@ -66,7 +66,7 @@ class LLM:
         self.path = path
         self.embedding_rows = EmbeddingTable(path)
         llama_cpp.llama_backend_init()
-        model_options = llama_cpp.llama_model_default_params()
+        model_options = model_parameters()
         model_options.n_gpu_layers = gpu_layers
         self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), model_options)
         if not self._model:
@@ -251,6 +251,17 @@ class LLM:
         if self._sampler is not None:
             llama_cpp.llama_sampler_free(self._sampler)
             self._sampler = None
+
+
+def model_parameters() -> Any:
+    """llama.cpp's parameters for loading a model, without what crashes.
+
+    Its kernels for Intel's AMX end the process with an illegal instruction on many machines
+    (llama.cpp, pull request 26954). A build that has them is kept from repacking weights for them.
+    """
+    parameters = llama_cpp.llama_model_default_params()
+    parameters.use_extra_bufts = b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
+    return parameters
 
 
 def _copied(values: Any, size: int) -> NDArray[np.float32]:

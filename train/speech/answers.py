@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge_omni.conversation import ChatLayout
+from edge_omni.llm import model_parameters
 from train.speech import texts
 
 SYSTEM = "You are a voice assistant. Answer in one or two short, plain, spoken sentences."
@@ -66,9 +67,7 @@ class Generator:
 
     def __init__(self, path: Path, width: int, limit: int, threads: int) -> None:
         llama_cpp.llama_log_set(_quiet, None)
-        self._model = llama_cpp.llama_model_load_from_file(
-            os.fsencode(path), llama_cpp.llama_model_default_params()
-        )
+        self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), model_parameters())
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)
         options = llama_cpp.llama_context_default_params()
         options.n_ctx = 8192
