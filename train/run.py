@@ -47,7 +47,7 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--steps", type=int, help="length of the run, earlier parts included")
     budget.add_argument("--minutes", type=float, help="the same, in minutes of processor time")
-    parser.add_argument("--every", type=float, default=120.0, help="seconds between checkpoints")
+    parser.add_argument("--every", type=float, default=180.0, help="seconds between checkpoints")
     parser.add_argument("--precision", choices=("bf16", "no"), default="bf16", help="mixed or not")
     workers = 4 if torch.cuda.is_available() else 0
     parser.add_argument("--workers", type=int, default=workers, help="processes making batches")
