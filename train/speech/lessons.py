@@ -73,6 +73,8 @@ def cut(sentence: Aligned, dice: np.random.Generator) -> list[Piece]:
     ]
 
 
+PREFIXED = 0.7
+"""Share of sentences with the LLM's hidden states: the voice must also do without them."""
 GAP = 2
 """Places of padding between texts in one row, so that convolutions see nothing of the next."""
 
@@ -220,7 +222,7 @@ class Rows:
 
     def _pieces(self, sentence: Aligned, dice: np.random.Generator) -> list[Piece]:
         hidden = self._hidden.get(sentence.text)
-        if hidden is not None and dice.random() < 0.5:
+        if hidden is not None and dice.random() < PREFIXED:
             return [
                 Piece(
                     sentence.characters,

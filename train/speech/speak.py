@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from train import checkpoint, command
 from train.run import Run
-from train.speech import aligned, answers, exported, pronounce
+from train.speech import aligned, exported, hidden, pronounce
 from train.speech.alphabet import CHARACTERS
 from train.speech.codec import CODES
 from train.speech.decoder import SpeechDecoder
@@ -97,9 +97,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=RATE, help="highest learning rate")
     args = command.parse(parser)
     sentences = [s for p in sorted((args.work / "aligned").glob("*.npz")) for s in aligned.load(p)]
-    hidden = answers.load(args.work)
+    states = hidden.load(args.work / "hidden")
     hours = sum(len(s.codes) for s in sentences) / 43.07 / 3600
-    print(f"{len(sentences)} sentences, {hours:.1f} h, {len(hidden)} with hidden states")
+    print(f"{len(sentences)} sentences, {hours:.1f} h, {len(states)} with hidden states")
     model = build(args.work)
     path = args.work / "speak.pt"
     if not path.exists():
@@ -108,7 +108,7 @@ def main() -> None:
         model.text.load_state_dict(checkpoint.read(args.work / "pronounce.pt")["model"])
     optimiser = torch.optim.AdamW(model.parameters(), args.rate, (0.9, 0.97), weight_decay=0.02)
     training = Run(path, model, optimiser, args)
-    batches = Batches(Rows(sentences, hidden), pronounce.Batches(pronounce.load(args.work), 1024))
+    batches = Batches(Rows(sentences, states), pronounce.Batches(pronounce.load(args.work), 1024))
     # A decoder that has learnt needs no help from the guess, which begins anew.
     weights = {**WEIGHTS, "guess": 0.0} if args.bundle else WEIGHTS
     for batch, reading in training.batches(batches.order(args.seed), batches.make):
