@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 bundle_app = typer.Typer(help="Look after bundles and their LLM.", no_args_is_help=True)
-eval_app = typer.Typer(help="Measure how well it hears, answers and speaks.", no_args_is_help=True)
+eval_app = typer.Typer(invoke_without_command=True)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(eval_app, name="eval")
 
@@ -230,6 +230,42 @@ def pull(bundle: Annotated[str, typer.Argument(help="Name or folder.")] = "tiny"
     from edge_omni.bundle import Bundle
 
     console.print(f"The LLM is at {Bundle(bundle).pull()}")
+
+
+@eval_app.callback()
+def evaluate(
+    context: typer.Context,
+    data: Annotated[
+        Path, typer.Option(help="Folder with the folders to measure on, and noise/.")
+    ] = Path("../shared/data"),
+    out: Annotated[Path, typer.Option(help="Folder for the report and its figures.")] = Path(
+        "report"
+    ),
+    bundle: BundleOption = "tiny",
+    other: Annotated[
+        str | None, typer.Option(help="Another bundle, to set beside it, item by item.")
+    ] = None,
+    llm: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another LLM to ask the questions too; may be given again."),
+    ] = None,
+    limit: LimitOption = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes side by side, 1 GB each; one for each core."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the voice and of the intervals.")] = 0,
+) -> None:
+    """Measure how well it hears, answers and speaks.
+
+    Without a command: all of it, in one report with tables and plots. Run again, it goes on where
+    it was. Each command measures one thing only.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    _checkout("evals.measure").run(
+        data, out, bundle=bundle, other=other, llms=llm or (), limit=limit, jobs=jobs, seed=seed
+    )
 
 
 @eval_app.command()

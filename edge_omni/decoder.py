@@ -72,6 +72,10 @@ class SpeechDecoder:
             code before the first), ``top_k``, ``temperature``, ``longest_text`` (characters read
             at once), ``block`` (codes handed on at once).
 
+    Attributes:
+        top_k: each code is drawn from so many of the likeliest; the manifest's at first.
+        use_prefix: whether hidden states are used where they are given.
+
     Raises:
         BundleError: the manifest lacks one of the settings.
     """
@@ -81,7 +85,8 @@ class SpeechDecoder:
         self._text, self._prefix, self._step = text, prefix, step
         self._ids = {character: i for i, character in enumerate(config["characters"])}
         self._begin = int(config["begin"])
-        self._top_k = int(config["top_k"])
+        self.top_k = int(config["top_k"])
+        self.use_prefix = True
         self._temperature = float(config["temperature"])
         self._longest = int(config["longest_text"])
         self._block = int(config["block"])
@@ -142,10 +147,10 @@ class SpeechDecoder:
             prefix_values=values,
         )
         scores = outputs["scores"].numpy()[0]
-        if self._top_k == 1:
+        if self.top_k == 1:
             self._code = int(scores.argmax())
             return self._code
-        top = np.argpartition(scores, -self._top_k)[-self._top_k :]
+        top = np.argpartition(scores, -self.top_k)[-self.top_k :]
         odds = np.exp((scores[top] - scores[top].max()) / self._temperature)
         odds = np.cumsum(odds / odds.sum())
         chosen = int(np.searchsorted(odds, self._random.random()))
@@ -153,7 +158,7 @@ class SpeechDecoder:
         return self._code
 
     def _prefix_of(self, hidden: NDArray[np.float32] | None) -> tuple[Any, Any]:
-        if hidden is None or len(hidden) == 0:
+        if hidden is None or len(hidden) == 0 or not self.use_prefix:
             return self._no_prefix, self._no_prefix
         outputs, _ = self._prefix({}, hidden=hidden[None].astype(np.float32))
         return outputs["prefix_keys"], outputs["prefix_values"]
