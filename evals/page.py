@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -100,5 +102,14 @@ def _render(name: str, report: Report) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["cell"] = lambda text: text.replace("|", "\\|").replace("\n", " ")
+    environment.filters["figure"] = _figure
     environment.filters["anchor"] = lambda text: text.lower().replace(" ", "-").replace(",", "")
     return environment.get_template(name).render(report=report)
+
+
+def _figure(text: str) -> Markup:
+    """A number and its interval, so that a line may break between the two only."""
+    parts = re.fullmatch(r"(.+?) (\([^()]+ to [^()]+\))", text)
+    if parts is None:
+        return Markup.escape(text)
+    return Markup('{} <span class="range">{}</span>').format(*parts.groups())

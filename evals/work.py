@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -26,6 +27,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from tqdm import tqdm
 
 from edge_omni.llm import silence_native_logs
 from evals import report
@@ -131,6 +133,8 @@ def _begin(told: SimpleQueue[_Told]) -> None:
     # Ctrl-C reaches all processes of a terminal; the one that is watched ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     silence_native_logs()
+    # Its own lock is one between processes, which is left behind when this one is ended.
+    tqdm.set_lock(threading.RLock())
 
 
 def _do(job: AnyJob, folder: Path) -> str | None:

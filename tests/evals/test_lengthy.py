@@ -19,7 +19,7 @@ def test_what_is_heard_as_it_stands_is_neither_early_nor_a_loop() -> None:
 
 def test_errors_count_for_the_half_that_they_lie_in() -> None:
     text = "a kettle boils faster when it is full"
-    first, second = halves([{"text": text, "heard": "a boils faster when is is full"}])
+    first, second = halves([{"text": text, "heard": "a boils faster when is is fall"}])
     assert first.value == 1 / 4
     assert second.value == 2 / 4
 
