@@ -121,6 +121,10 @@ def run(
         assistant = Assistant(
             bundle, llm=llm, gpu_layers=gpu_layers, system=system, seed=seed, threads=threads
         )
+    for problem in assistant.adaptation.left_out:
+        console.print(problem, style="yellow", markup=False)
+    if llm is not None:
+        console.print(f"{llm.name}: {assistant.adaptation}", style="dim", markup=False)
     turns: list[Turn] = []
     try:
         with TerminalView(console) as view:
