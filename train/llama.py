@@ -88,9 +88,7 @@ class Llama:
         self._read(x, torch.ones(x.shape[:2], dtype=torch.bool, device=self.device), None, past)
         return past
 
-    def __call__(
-        self, x: Tensor, shown: Tensor, answer: int, before: Past | None = None
-    ) -> Tensor:
+    def __call__(self, x: Tensor, shown: Tensor, answer: int, before: Past | None = None) -> Tensor:
         """Logits of the last places.
 
         Args:
