@@ -114,6 +114,15 @@ def export_adapter(
     )  # fmt: skip
 
 
+def export_residual(residual: nn.Module, path: Path) -> None:
+    """Write ``hidden`` [1, n, width] to ``residual`` [1, n, llm_width], which belong to one LLM."""
+    width = residual.norm.normalized_shape[0]
+    _export(
+        residual, path, {"hidden": torch.zeros(1, 3, width)}, {}, ["residual"],
+        {"hidden": {1: "n"}, "residual": {1: "n"}}, {}, {},
+    )  # fmt: skip
+
+
 def _described(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """The first state for the graph's metadata: every tensor in it holds one value throughout."""
     return {

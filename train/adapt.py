@@ -30,8 +30,8 @@ from rich.table import Table
 from torch import Tensor
 from tqdm import tqdm
 
-from convert import decoder as speech_export
-from convert.export import export, rounded
+from convert.decoder import write_prefix
+from convert.hearing import export_residual
 from edge_omni.adaptation import (
     BESIDE,
     MANIFEST,
@@ -212,7 +212,8 @@ def train_residual(run: Run, recordings: Path | None) -> None:
         "residual_divergence_after": round(float(after.mean()), 4),
     }
     if helps(before, after):
-        run.helping["residual"] = write_residual(network, run.folder / "residual.onnx")
+        export_residual(network.cpu(), run.folder / "residual.onnx")
+        run.helping["residual"] = run.folder / "residual.onnx"
 
 
 def things_said(run: Run, recordings: Path | None) -> list[Said]:
@@ -286,16 +287,6 @@ def make_lessons(
         residual.save(path, residual.prepare(heard, llm, teacher))
 
 
-def write_residual(network: residual.Residual, path: Path) -> Path:
-    """Write ``hidden`` [1, n, width] to ``residual`` [1, n, llm_width]."""
-    width = network.norm.normalized_shape[0]
-    export(
-        rounded(network.cpu()), {"hidden": torch.randn(1, 5, width)}, ["residual"], {}, path,
-        dynamic={"hidden": {1: "n"}},
-    )  # fmt: skip
-    return path
-
-
 # Prefix
 
 
@@ -328,7 +319,7 @@ def train_prefix(run: Run) -> None:
         "prefix_code_loss_after": round(float(after.mean()), 4),
     }
     if helps(before, after):
-        speech_export.write_prefix(network.cpu(), run.folder / "prefix.onnx")
+        write_prefix(network.cpu(), run.folder / "prefix.onnx")
         run.helping["prefix"] = run.folder / "prefix.onnx"
 
 
