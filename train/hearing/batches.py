@@ -23,6 +23,8 @@ HEARD, UNHEARD = 10, 8
 BLOCK = 96
 # Chunks of silence behind a recording, at most.
 QUIET = 7
+# Recordings at hand for what is heard behind those of a batch.
+OTHERS = 6
 IGNORE = -1
 
 
@@ -94,13 +96,14 @@ def batches(
         groups.append(group)
     for g in dice.permutation(len(groups)):
         rows = [everything[i] for i in groups[g]]
-        other = everything[dice.integers(len(everything))]
-        yield _batch(rows, other[0].sound(other[1]), place, truncate, dice)
+        others = [everything[i] for i in dice.integers(len(everything), size=OTHERS)]
+        behind = [folder.sound(item) for folder, item in others]
+        yield _batch(rows, behind, place, truncate, dice)
 
 
 def _batch(
     rows: Sequence[tuple[Folder, Utterance]],
-    other: np.ndarray,
+    others: Sequence[np.ndarray],
     place: dict[int, int],
     truncate: float,
     dice: np.random.Generator,
@@ -117,7 +120,7 @@ def _batch(
     for b, (folder, item) in enumerate(rows):
         end, after = item.frames, int(dice.integers(most + 1))
         silent = np.pad(folder.sound(item), (0, 16 * after * FRAME))
-        sound = augment(silent, other, dice)
+        sound = augment(silent, others, dice)
         cut = item.frames > 48 and dice.random() < truncate
         if cut:
             end = int(dice.integers(32, item.frames))

@@ -83,6 +83,8 @@ def cut(sentence: Aligned, hidden: NDArray[np.float16] | None, rng: random.Rando
     ]
 
 
+PREFIXED = 0.7
+"""Share of sentences with the LLM's hidden states: the voice must also do without them."""
 GAP = 2
 """Places of padding between texts in one row, so that convolutions see nothing of the next."""
 
@@ -196,7 +198,7 @@ class Rows:
         sentences: list[Aligned],
         hidden: Mapping[str, NDArray[np.float16]],
         *,
-        share: float = 0.5,
+        share: float = PREFIXED,
         length: int = 384,
         count: int = 7,
         width: int = 576,

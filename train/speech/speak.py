@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.speech import aligned, answers, exported, pronounce
+from train.speech import aligned, exported, hidden, pronounce
 from train.speech.alphabet import CHARACTERS
 from train.speech.codec import CODES
 from train.speech.decoder import SpeechDecoder
@@ -72,9 +72,9 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     sentences = [s for p in sorted((args.work / "aligned").glob("*.npz")) for s in aligned.load(p)]
-    hidden = answers.load(args.work)
+    states = hidden.load(args.work / "hidden")
     hours = sum(len(s.codes) for s in sentences) / 43.07 / 3600
-    print(f"{len(sentences)} sentences, {hours:.1f} h, {len(hidden)} with hidden states")
+    print(f"{len(sentences)} sentences, {hours:.1f} h, {len(states)} with hidden states")
     model = build(args.work)
     path = args.work / "speak.pt"
     if not path.exists():
@@ -85,7 +85,7 @@ def main() -> None:
         )
     optimiser = torch.optim.AdamW(model.parameters(), args.rate, (0.9, 0.97), weight_decay=0.02)
     progress = Progress("speak", args.minutes, path, model, optimiser)
-    rows = Rows(sentences, hidden, seed=args.seed + progress.step)
+    rows = Rows(sentences, states, seed=args.seed + progress.step)
     reading = pronounce.Batches(pronounce.load(args.work), 1024, args.seed + progress.step)
     while progress.next(args.rate):
         parts = losses(model, rows.next(), NOISE)
