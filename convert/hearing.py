@@ -236,6 +236,7 @@ def write_tokens(path: Path, spellings: Sequence[bytes], prompt: Sequence[int], 
 
 def main() -> None:
     """Export a training run into a bundle."""
+    from train import checkpoint
     from train.hearing import distil, whisper
     from train.hearing.data import END, PROMPT
     from train.hearing.vocabulary import SPECIAL, byte_alphabet, spelling
@@ -247,8 +248,7 @@ def main() -> None:
     options = parser.parse_args()
     model = distil.student()
     if options.checkpoint:
-        state = torch.load(options.checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
+        model.load_state_dict(checkpoint.read(options.checkpoint)["model"])
     kept = model.kept
     banned = [kept.index(token) for token in SPECIAL if token != END]
     about = {"edge_omni.source": "Whisper base (MIT), adapted to 320 ms chunks"}

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -46,11 +46,12 @@ from edge_omni.embedding_table import EmbeddingTable
 from edge_omni.errors import LLMError, UsageError
 from edge_omni.fetch import sha256
 from edge_omni.fetch import store as data_folder
+from train import checkpoint
 from train.batched import BatchedLLM
 from train.fit import helps
 from train.hearing import data, residual, synthesis, whisper
 from train.hearing.augment import augment
-from train.hearing.batches import Folder, trusted
+from train.hearing.batches import OTHERS, Folder, trusted
 from train.hearing.vocabulary import byte_alphabet, english, spelling
 from train.llama import Llama
 from train.speech import aligned, hidden, prefix
@@ -256,12 +257,13 @@ def _labelled(folder: Path) -> Iterator[Said]:
 
 def _questions(folder: Path) -> Iterator[Said]:
     """Questions that voices of this machine ask."""
-    _need_tools("espeak-ng", "flite")
+    _need_tools({"espeak-ng": "espeak-ng", "flite": "flite", "text2wave": "festival"})
     folder.mkdir(parents=True, exist_ok=True)
+    voices = synthesis.Voices()
     for i, text in enumerate(tqdm(synthesis.sentences(QUESTIONS, 1), desc="questions")):
         path = folder / f"{i:05d}.flac"
         if not path.exists():
-            soundfile.write(path, synthesis.speak(text, random.Random(i), None), synthesis.RATE)
+            soundfile.write(path, voices.speak(text, random.Random(i)), synthesis.RATE)
         yield Said(text, lambda path=path: soundfile.read(path, dtype="float32")[0])
 
 
@@ -280,7 +282,7 @@ def make_lessons(
         heard: list[tuple[str, Tensor, Tensor]] = []
         for i, item in enumerate(said[start : start + SHARD], start):
             dice = np.random.default_rng(i)
-            behind = said[dice.integers(len(said))].sound()
+            behind = [said[j].sound() for j in dice.integers(len(said), size=OTHERS)]
             rows, states = ear(augment(item.sound(), behind, dice))
             if len(rows):
                 heard.append((item.text, rows, states))
@@ -329,7 +331,7 @@ def sentences(run: Run) -> list[Path]:
     found = sorted((folder / "aligned").glob("*.npz"))
     if found:
         return found
-    _need_tools("espeak-ng")
+    _need_tools({"espeak-ng": "espeak-ng"})
     work = ["--work", str(folder)]
     bundle = ["--bundle", str(run.bundle.folder), "--threads", str(run.threads), "--minutes", "3"]
     _command("texts", *work)
@@ -354,12 +356,13 @@ def _command(name: str, *arguments: str) -> None:
 
 def _whole(run: Run, path: Path, share: float) -> float:
     """Seconds that a run kept at ``path`` may take in all, to end at ``share`` of the budget."""
-    before = torch.load(path, weights_only=True)["seconds"] if path.exists() else 0.0
-    return float(before) + max(1.0, run.budget.left(share))
+    before = float(checkpoint.read(path)["seconds"]) if path.exists() else 0.0
+    return before + max(1.0, run.budget.left(share))
 
 
-def _need_tools(*names: str) -> None:
-    missing = [name for name in names if shutil.which(name) is None]
+def _need_tools(packages: Mapping[str, str]) -> None:
+    """Check that programs are there, by the Debian package of each."""
+    missing = [package for name, package in packages.items() if shutil.which(name) is None]
     missing += [] if synthesis.WORDNET.is_dir() else ["wordnet-base"]
     if missing:
         raise UsageError(

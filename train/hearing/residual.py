@@ -8,6 +8,7 @@ at zero. Questions kept aside tell when to stop, and others of them whether it h
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -228,13 +229,14 @@ def train(
     scale = float(table[:1000].float().std())
     residual = Residual(lessons[0].hidden.shape[1], table.shape[1], scale).to(table.device)
 
-    def loss(step: int) -> Tensor:
-        dice = np.random.default_rng((seed, step))
+    def choose(number: int, dice: np.random.Generator) -> list[int]:
         chosen = dice.choice(len(lessons), min(BATCH, len(lessons)), replace=False)
-        return teacher.divergences(residual, [lessons[i] for i in chosen]).mean()
+        return [int(i) for i in chosen]
 
     fit(
-        "residual", residual, loss, lambda: float(measure(teacher, residual, aside).mean()), path,
-        seconds=seconds, rate=1e-3, every=every, patience=5,
+        residual, itertools.count(), choose,
+        lambda chosen: teacher.divergences(residual, [lessons[i] for i in chosen]).mean(),
+        lambda: float(measure(teacher, residual, aside).mean()), path,
+        seconds=seconds, rate=1e-3, every=every,
     )  # fmt: skip
     return residual

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -43,7 +44,9 @@ def whole(sentence: Aligned, hidden: NDArray[np.float16] | None) -> Piece:
     return Piece(sentence.characters, sentence.units, sentence.durations, sentence.codes, hidden)
 
 
-def cut(sentence: Aligned, hidden: NDArray[np.float16] | None, rng: random.Random) -> list[Piece]:
+def cut(
+    sentence: Aligned, hidden: NDArray[np.float16] | None, dice: np.random.Generator
+) -> list[Piece]:
     """A sentence in two, before a space, as the first chunk of an answer may be.
 
     Hidden states are cut in the same proportion: where the LLM's tokens end is not kept.
@@ -52,7 +55,7 @@ def cut(sentence: Aligned, hidden: NDArray[np.float16] | None, rng: random.Rando
     spaces = [i for i, c in enumerate(sentence.text, 1) if c == " "]
     if len(sentence.text) + 2 != len(sentence.characters) or not spaces:
         return uncut
-    at = rng.choice(spaces)
+    at = int(dice.choice(spaces))
     durations = sentence.durations.copy()
     ends = np.flatnonzero(durations[: 2 * at])
     if len(ends) == 0 or durations[2 * at :].sum() < 8:
@@ -89,8 +92,7 @@ GAP = 2
 """Places of padding between texts in one row, so that convolutions see nothing of the next."""
 
 
-@dataclass
-class Batch:
+class Batch(NamedTuple):
     """Rows of pieces.
 
     Attributes:
@@ -121,8 +123,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
-        moved = {n: v.to(device) for n, v in vars(self).items() if isinstance(v, Tensor)}
-        return replace(self, **moved)
+        moved = {n: v.to(device) for n, v in self._asdict().items() if isinstance(v, Tensor)}
+        return self._replace(**moved)
 
 
 def collate(rows: list[list[Piece]], width: int) -> Batch:
@@ -184,7 +186,7 @@ def _joined(row: list[Piece], letters: int) -> Lesson:
 
 
 class Rows:
-    """Draws batches.
+    """Batches of sentences in a row.
 
     Args:
         hidden: the LLM's hidden states by sentence.
@@ -202,42 +204,47 @@ class Rows:
         length: int = 384,
         count: int = 7,
         width: int = 576,
-        seed: int = 1,
     ) -> None:
         self._sentences = [s for s in sentences if len(s.codes) <= length]
         self._hidden, self._share = hidden, share
         self._length, self._count, self._width = length, count, width
-        self._rng = random.Random(seed)
-        self._order: list[int] = []
 
-    def next(self) -> Batch:
-        """The next batch; every sentence comes once in an epoch."""
-        rows = []
-        for _ in range(self._count):
-            row: list[Piece] = []
-            room = self._length
-            while (sentence := self._draw(room)) is not None:
-                row += self._pieces(sentence)
-                room -= len(sentence.codes)
-            rows.append(row)
+    def order(self, seed: int) -> Iterator[list[list[int]]]:
+        """The sentences of each row of each batch, without end; each comes once in an epoch."""
+        rng = random.Random(seed)
+        left: list[int] = []
+        while True:
+            yield [self._row(left, rng) for _ in range(self._count)]
+
+    def make(self, plan: list[list[int]], dice: np.random.Generator) -> Batch:
+        """The batch of such rows: some sentences cut, some with the LLM's hidden states."""
+        rows = [[p for i in row for p in self._pieces(self._sentences[i], dice)] for row in plan]
         return collate(rows, self._width)
 
-    def _draw(self, room: int) -> Aligned | None:
+    def _row(self, left: list[int], rng: random.Random) -> list[int]:
+        row: list[int] = []
+        room = self._length
+        while (chosen := self._draw(left, room, rng)) is not None:
+            row.append(chosen)
+            room -= len(self._sentences[chosen].codes)
+        return row
+
+    def _draw(self, left: list[int], room: int, rng: random.Random) -> int | None:
         """One of the next sentences: at the end of a row the one that fills it best."""
-        if len(self._order) < 32:
+        if len(left) < 32:
             fresh = list(range(len(self._sentences)))
-            self._rng.shuffle(fresh)
-            self._order = fresh + self._order
-        near = [(len(self._sentences[i].codes), -k) for k, i in enumerate(self._order[-32:])]
+            rng.shuffle(fresh)
+            left[:0] = fresh
+        near = [(len(self._sentences[i].codes), -k) for k, i in enumerate(left[-32:])]
         fitting = [item for item in near if item[0] <= room]
         if not fitting:
             return None
         place = -32 - max(fitting)[1] if room < self._length // 2 else -32 - fitting[-1][1]
-        return self._sentences[self._order.pop(place)]
+        return left.pop(place)
 
-    def _pieces(self, sentence: Aligned) -> list[Piece]:
-        given = self._rng.random() < self._share
+    def _pieces(self, sentence: Aligned, dice: np.random.Generator) -> list[Piece]:
+        given = dice.random() < self._share
         hidden = self._hidden.get(sentence.text) if given else None
-        if self._rng.random() < 0.35:
-            return cut(sentence, hidden, self._rng)
+        if dice.random() < 0.35:
+            return cut(sentence, hidden, dice)
         return [whole(sentence, hidden)]

@@ -112,13 +112,13 @@ def train(
     """Train the prefix network of ``decoder``, and leave it as it measured best on ``aside``."""
     rows = Rows(sentences, states, share=1.0, width=_width(decoder))
 
-    def loss(step: int) -> Tensor:
-        batch = rows.next()
+    def loss(batch: Batch) -> Tensor:
         return losses(decoder, batch, NOISE).sum() / (batch.codes >= 0).sum()
 
     fit(
-        "prefix", decoder.prefix, loss, lambda: float(measure(decoder, aside, states).mean()), path,
-        seconds=seconds, rate=1e-3, every=every, patience=5,
+        decoder.prefix, rows.order(0), rows.make, loss,
+        lambda: float(measure(decoder, aside, states).mean()), path,
+        seconds=seconds, rate=1e-3, every=every,
     )  # fmt: skip
 
 
