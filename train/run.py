@@ -2,7 +2,7 @@
 
 On Hugging Face accelerate, so that a script runs unchanged on a CPU, on one GPU or on many:
 
-    options = run.parse(parser)                         # adds --steps, --minutes, --seed and so on
+    options = command.parse(parser)                     # adds --steps, --minutes, --seed and so on
     training = Run(folder / "NAME.pt", model, torch.optim.AdamW(model.parameters(), 1e-3), options)
     for batch in training.batches(order(), make):
         loss = training.forward(losses, batch)          # losses(model, batch), in bfloat16
@@ -15,54 +15,28 @@ Stop it at any time, with Ctrl-C too; the same command goes on.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from train import checkpoint
 from train.loading import Batch, Make, Plan, loader
+from train.progress import Progress
+from train.stopping import stoppable
 
 Made = TypeVar("Made")
 
-# Seconds between lines of the log.
-LOG_EVERY = 10.0
 # Steps that the learning rate rises at least, in a run that is counted in steps.
 WARM = 20
-
-
-def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Read the command line with the options of every run; sets threads and seed."""
-    budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--steps", type=int, help="length of the run, earlier parts included")
-    budget.add_argument("--minutes", type=float, help="the same, in minutes of processor time")
-    parser.add_argument("--every", type=float, default=180.0, help="seconds between checkpoints")
-    parser.add_argument("--precision", choices=("bf16", "no"), default="bf16", help="mixed or not")
-    workers = 4 if torch.cuda.is_available() else 0
-    parser.add_argument("--workers", type=int, default=workers, help="processes making batches")
-    parser.add_argument("--threads", type=int, default=1, help="of each process")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    return options
-
-
-def first_alone() -> AbstractContextManager[None]:
-    """Inside of it, the first process prepares what the others then find there."""
-    state: PartialState = PartialState(cpu=not torch.cuda.is_available())
-    return state.main_process_first()
 
 
 def share(done: float, warm: float) -> float:
@@ -77,7 +51,7 @@ class Run:
     Args:
         path: of the checkpoint; the log stands beside it, with the ending ``.jsonl``.
         optimiser: its learning rates are the highest of the schedule.
-        options: of :func:`parse`.
+        options: of :func:`train.command.parse`.
 
     Attributes:
         step: steps done.
@@ -109,7 +83,7 @@ class Run:
         self.main: bool = self._accelerator.is_main_process
         self.step, self._earlier = 0, 0.0
         self.extra: dict[str, float] = {}
-        self._told: dict[str, tuple[Tensor | float, int]] = {}
+        self._progress = Progress(path.with_suffix(".jsonl"), self.main)
         self._highest = [group["lr"] for group in optimiser.param_groups]
         self._called, self._optimiser = self._accelerator.prepare(_Called(model), optimiser)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,27 +123,25 @@ class Run:
             pin=self.device.type == "cuda",
         )
         batches = iter(accelerator.prepare(source))
-        saved = logged = time.monotonic()
-        with _stoppable() as asked, self._bar() as bar:
-            while True:
-                stop, seconds = self._agree(bool(asked))
-                done, warm = self._done(seconds)
-                now, over = time.monotonic(), stop or done >= 1
-                if self.main and self._told and (over or now - logged > LOG_EVERY):
-                    bar.set_postfix_str(self._log())
-                    bar.update(min(done, 1.0) - bar.n)
-                    logged = now
-                if self.main and (over or now - saved > options.every):
-                    self.save()
-                    saved = now
-                if over:
-                    break
-                for group, highest in zip(self._optimiser.param_groups, self._highest, strict=True):
-                    group["lr"] = highest * share(done, warm)
-                batch = next(batches)
-                dice = np.random.default_rng((options.seed, self.step, accelerator.process_index))
-                torch.manual_seed(int(dice.integers(2**62)))
-                yield batch
+        saved, stop, done = time.monotonic(), False, 0.0
+        with stoppable() as asked:
+            try:
+                while True:
+                    stop, seconds = self._agree(bool(asked))
+                    done, warm = self._done(seconds)
+                    now, over = time.monotonic(), stop or done >= 1
+                    if self.main and (over or now - saved > options.every):
+                        self.save()
+                        saved = now
+                    if over:
+                        break
+                    self._progress.show(self.step, seconds, done)
+                    self._schedule(done, warm)
+                    batch = next(batches)
+                    self._seed()
+                    yield batch
+            finally:
+                self._progress.show(self.step, self.seconds, done, last=True)
         accelerator.end_training()
         if stop:
             raise SystemExit(128 + signal.SIGINT)
@@ -189,10 +161,7 @@ class Run:
 
     def tell(self, **values: Tensor | float) -> None:
         """Note figures; the log gets their means, those of the first process."""
-        for name, value in values.items():
-            total, count = self._told.get(name, (0.0, 0))
-            value = value.detach() if isinstance(value, Tensor) else value
-            self._told[name] = (total + value, count + 1)
+        self._progress.tell(values)
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -221,25 +190,20 @@ class Run:
         stop, seconds = told.tolist()
         return stop > 0, seconds
 
+    def _schedule(self, done: float, warm: float) -> None:
+        for group, highest in zip(self._optimiser.param_groups, self._highest, strict=True):
+            group["lr"] = highest * share(done, warm)
+
+    def _seed(self) -> None:
+        """What is random in the model in this step."""
+        mine = self._options.seed, self.step, self._accelerator.process_index
+        torch.manual_seed(int(np.random.default_rng(mine).integers(2**62)))
+
     def _done(self, seconds: float) -> tuple[float, float]:
         """How much of the run is over, and over how much of it the learning rate rises."""
         if self._options.steps is None:
             return seconds / (60 * self._options.minutes), 0.02
         return self.step / self._options.steps, max(0.02, WARM / self._options.steps)
-
-    def _bar(self) -> tqdm[Any]:
-        look = "{desc} |{bar}| {percentage:.0f} % [{elapsed}<{remaining}] {postfix}"
-        hidden = None if self.main else True  # None: shown on a terminal only
-        return tqdm(total=1.0, desc=self.path.stem, bar_format=look, disable=hidden)
-
-    def _log(self) -> str:
-        """Write a line of the log; the same for the person who watches."""
-        means = {name: round(float(total) / n, 4) for name, (total, n) in self._told.items()}
-        line = {"step": self.step, "seconds": round(self.seconds, 1), **means}
-        with self.path.with_suffix(".jsonl").open("a") as log:
-            log.write(json.dumps(line) + "\n")
-        self._told = {}
-        return "  ".join(f"{name} {value}" for name, value in line.items() if name != "seconds")
 
 
 class _Called(nn.Module):
@@ -253,20 +217,3 @@ class _Called(nn.Module):
     def forward(self, function: Callable[..., Any], *inputs: Any) -> Any:
         """See the class."""
         return function(self.model, *inputs)
-
-
-@contextmanager
-def _stoppable() -> Iterator[list[int]]:
-    """Collects what asks the process to stop, so that no step is left half done."""
-    asked: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        asked.append(number)
-        print("\nstopping after this step", flush=True)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train import run
+from train import command
 from train.hearing import exported, whisper
 from train.hearing.batches import BLOCK, IGNORE, Batch, make, order
 from train.hearing.data import TAP
@@ -27,6 +27,7 @@ from train.hearing.decoder import Decoder, DecoderSizes
 from train.hearing.encoder import FRAME, Encoder, chunk_mask
 from train.hearing.vocabulary import english
 from train.hearing.weights import load_decoder, load_encoder
+from train.run import Run
 
 # Share of the teacher's distribution in the target of a token; the rest is the token itself, which
 # beam search over padded sound chose, and which is the better of the two at the end of a recording.
@@ -122,7 +123,7 @@ def train(options: argparse.Namespace) -> None:
     )
     if options.bundle:
         exported.load(options.bundle, model)
-    training = run.Run(options.out / "last.pt", model, optimiser, options)
+    training = Run(options.out / "last.pt", model, optimiser, options)
     teacher.to(training.device)
     training.extra.setdefault("heard", 0.0)
     place = {token: i for i, token in enumerate(model.kept)}
@@ -144,7 +145,7 @@ def main() -> None:
     parser.add_argument("--truncate", type=float, default=0.45, help="share of recordings cut")
     parser.add_argument("--encoder-rate", type=float, default=1.5e-4)
     parser.add_argument("--decoder-rate", type=float, default=3e-5)
-    train(run.parse(parser))
+    train(command.parse(parser))
 
 
 if __name__ == "__main__":

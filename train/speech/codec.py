@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train import checkpoint, run
+from train import checkpoint, command
+from train.run import Run
 from train.speech import exported, synthesize
 
 LATENT, CODES, FRAMES = 192, 1024, 2
@@ -155,7 +156,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--bundle", type=Path, help="learn only the encoder, for its codec")
     parser.add_argument("--shards", type=int, default=16, help="shards to learn from")
-    args = run.parse(parser)
+    args = command.parse(parser)
     rng = np.random.default_rng(args.seed)
     paths = sorted((args.work / "latents").glob("*.npz"))
     paths = [paths[i] for i in rng.permutation(len(paths))[: args.shards]]
@@ -169,7 +170,7 @@ def main() -> None:
         codec.requires_grad_(False).encoder.requires_grad_(True)
         codec.quantiser.decay = 1.0
     optimiser = torch.optim.AdamW(codec.parameters(), 1.5e-3, (0.8, 0.99), weight_decay=0.01)
-    training = run.Run(args.work / "codec.pt", codec, optimiser, args)
+    training = Run(args.work / "codec.pt", codec, optimiser, args)
 
     def cut(_: None, dice: np.random.Generator) -> Tensor:
         starts = dice.integers(len(latents) - LENGTH, size=32)

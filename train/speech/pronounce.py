@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from train import run
+from train import command
+from train.run import Run
 from train.speech import exported
 from train.speech.alphabet import CHARACTERS, encode
 from train.speech.modules import TextNetwork
@@ -217,8 +218,8 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=200000)
     parser.add_argument("--bundle", type=Path, help="learn only to read units off its network")
     parser.add_argument("--batch", type=int, default=3072, help="characters of a batch")
-    args = run.parse(parser)
-    with run.first_alone():
+    args = command.parse(parser)
+    with command.first_alone():
         if not (args.work / "lessons.npz").exists():
             prepare(args.work, args.sentences)
     lessons = load(args.work)
@@ -230,7 +231,7 @@ def main() -> None:
         exported.fill(model, args.bundle, "text.")
         model.requires_grad_(False).units.requires_grad_(True)
     optimiser = torch.optim.AdamW(model.parameters(), 1e-3, (0.9, 0.98), weight_decay=0.02)
-    training = run.Run(args.work / "pronounce.pt", model, optimiser, args)
+    training = Run(args.work / "pronounce.pt", model, optimiser, args)
     for batch in training.batches(batches.order(args.seed, easy=250), batches.make):
         value = training.forward(loss, batch)
         training.learn(value)

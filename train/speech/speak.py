@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from train import checkpoint, run
+from train import checkpoint, command
+from train.run import Run
 from train.speech import aligned, exported, hidden, pronounce
 from train.speech.alphabet import CHARACTERS
 from train.speech.codec import CODES
@@ -94,7 +95,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--bundle", type=Path, help="begin with its decoder")
     parser.add_argument("--rate", type=float, default=RATE, help="highest learning rate")
-    args = run.parse(parser)
+    args = command.parse(parser)
     sentences = [s for p in sorted((args.work / "aligned").glob("*.npz")) for s in aligned.load(p)]
     states = hidden.load(args.work / "hidden")
     hours = sum(len(s.codes) for s in sentences) / 43.07 / 3600
@@ -106,7 +107,7 @@ def main() -> None:
             exported.fill(model, args.bundle)
         model.text.load_state_dict(checkpoint.read(args.work / "pronounce.pt")["model"])
     optimiser = torch.optim.AdamW(model.parameters(), args.rate, (0.9, 0.97), weight_decay=0.02)
-    training = run.Run(path, model, optimiser, args)
+    training = Run(path, model, optimiser, args)
     batches = Batches(Rows(sentences, states), pronounce.Batches(pronounce.load(args.work), 1024))
     # A decoder that has learnt needs no help from the guess, which begins anew.
     weights = {**WEIGHTS, "guess": 0.0} if args.bundle else WEIGHTS
