@@ -309,7 +309,7 @@ def train_prefix(run: Run) -> None:
     if not training or not stop or len(judge) < 2:
         raise UsageError("There was no time for enough sentences: give more --minutes.")
     width = len(next(iter(states.values()))[0])
-    network = prefix.build(run.bundle.folder, width)
+    network = prefix.build(run.bundle, width)
     own = run.bundle.made_for(run.llm)
     before = prefix.measure(network, judge, states if own else {})
     path = run.folder / "prefix.pt"

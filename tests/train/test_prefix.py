@@ -42,7 +42,7 @@ def test_only_the_prefix_network_changes_and_it_helps(
     bundle: Bundle, said: list[Aligned], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    decoder = prefix.build(bundle.folder, WIDTH)
+    decoder = prefix.build(bundle, WIDTH)
     hidden = {s.text: states(s.text, i) for i, s in enumerate(said)}
     before, old = prefix.measure(decoder, said, {}), copy.deepcopy(decoder.state_dict())
     prefix.train(decoder, said, said, hidden, tmp_path / "run.pt", seconds=6, every=10)
@@ -57,11 +57,11 @@ def test_a_run_goes_on_where_it_was(bundle: Bundle, said: list[Aligned], tmp_pat
     path = tmp_path / "run.pt"
     for seconds in (1, 2):
         prefix.train(
-            prefix.build(bundle.folder, WIDTH), said, said, hidden, path, seconds=seconds, every=5
+            prefix.build(bundle, WIDTH), said, said, hidden, path, seconds=seconds, every=5
         )
         run = torch.load(path, weights_only=True)
         assert seconds <= run["seconds"] < seconds + 2
-    again = prefix.build(bundle.folder, WIDTH)
+    again = prefix.build(bundle, WIDTH)
     prefix.train(again, said, said, hidden, path, seconds=2, every=5)
     for name, value in run["best_module"].items():
         torch.testing.assert_close(again.prefix.state_dict()[name], value)
@@ -71,7 +71,7 @@ def test_texts_in_one_row_do_not_see_each_others_hidden_states(
     bundle: Bundle, said: list[Aligned]
 ) -> None:
     torch.manual_seed(0)
-    decoder = prefix.build(bundle.folder, WIDTH)
+    decoder = prefix.build(bundle, WIDTH)
     pieces = [whole(s, states(s.text, i)) for i, s in enumerate(said[:2])]
     other = whole(said[1], states(said[1].text, 7))
     codes = len(said[0].codes)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from edge_omni.bundle import Bundle
 from train.fit import fit
 from train.speech import exported
 from train.speech.aligned import Aligned
@@ -43,13 +44,13 @@ def split(sentences: Sequence[Aligned]) -> tuple[list[Aligned], list[Aligned], l
     return parts[0], parts[1][:ASIDE], parts[2][:ASIDE]
 
 
-def build(bundle: Path, width: int) -> SpeechDecoder:
+def build(bundle: Bundle, width: int) -> SpeechDecoder:
     """The bundle's speech decoder, frozen, with a new prefix network for hidden states [width].
 
     What the new network shares in shape with the bundle's own begins as that.
     """
-    decoder = SpeechDecoder(len(CHARACTERS), 1)
-    exported.fill(decoder, bundle)
+    decoder = SpeechDecoder(len(CHARACTERS), 1, hidden=bundle.manifest.llm.width)
+    exported.fill(decoder, bundle.folder)
     decoder.requires_grad_(False)
     writer, old = decoder.writer, decoder.prefix.state_dict()
     fresh = PrefixNetwork(width, writer.embedding.embedding_dim, writer.heads, len(writer.layers))
