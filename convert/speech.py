@@ -10,9 +10,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import torch
-
 from convert import decoder, vocoder, waveform
+from train import checkpoint
 from train.speech import aligned, codec, speak
 from train.speech.synthesize import VOICE
 
@@ -31,7 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     speaker = speak.build(args.work)
-    speaker.load_state_dict(torch.load(args.work / "speak.pt", weights_only=True)["model"])
+    speaker.load_state_dict(checkpoint.read(args.work / "speak.pt")["model"])
     decoder.write(speaker, args.out)
     sounder = waveform.Vocoder(codec.load(args.work), waveform.load(VOICE)).eval()
     vocoder.write(sounder, args.out / "vocoder.onnx")

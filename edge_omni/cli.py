@@ -121,6 +121,10 @@ def run(
         assistant = Assistant(
             bundle, llm=llm, gpu_layers=gpu_layers, system=system, seed=seed, threads=threads
         )
+    for problem in assistant.adaptation.left_out:
+        console.print(problem, style="yellow", markup=False)
+    if llm is not None:
+        console.print(f"{llm.name}: {assistant.adaptation}", style="dim", markup=False)
     turns: list[Turn] = []
     try:
         with TerminalView(console) as view:
@@ -334,6 +338,34 @@ def bench(
     _checkout("evals.bench").run(folder, bundle=bundle, llm=llm, limit=limit, json_path=json_path)
 
 
+@app.command()
+def adapt(
+    llm: Annotated[Path, typer.Option("--llm", help="The GGUF file to adapt to.")],
+    bundle: BundleOption = "tiny",
+    work: Annotated[
+        Path | None, typer.Option(help="Keep data and unfinished runs here, to go on from.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write it here; by default where `run` finds it.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=1, help="Processor time for everything.")] = 90,
+    stage: Annotated[str, typer.Option(help="residual, prefix or all.")] = "all",
+    recordings: Annotated[
+        Path | None, typer.Option(help="Folder of speech to hear besides, without transcripts.")
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(min=1, envvar="EDGE_OMNI_THREADS", help="Threads to compute with.")
+    ] = 1,
+) -> None:
+    """Train residual and prefix for another LLM, so that it hears and speaks better."""
+    if stage not in ("residual", "prefix", "all"):
+        raise UsageError(f"--stage {stage}: there are residual, prefix and all.")
+    _checkout("train.adapt").run(
+        llm, bundle=bundle, work=work, out=out, minutes=minutes, stage=stage,
+        recordings=recordings, threads=threads,
+    )  # fmt: skip
+
+
 def _checkout(name: str) -> ModuleType:
     """A module of the checkout that is no part of the installed package."""
     from edge_omni.llm import silence_native_logs
@@ -342,8 +374,8 @@ def _checkout(name: str) -> ModuleType:
     root = Path(__file__).resolve().parent.parent
     if not (root / name.split(".")[0]).is_dir():
         raise UsageError(
-            "This command needs a clone of edge-omni, installed with `pip install -e .[bench]`: "
-            "it is not part of the installed package."
+            "This command needs a clone of edge-omni, set up with `script/setup dev`: it is not "
+            "part of the installed package."
         )
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
@@ -351,5 +383,6 @@ def _checkout(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"{error.name} is missing. Install what measuring needs: `pip install -e .[bench]`."
+            f"{error.name} is missing. Install what measuring and training need: "
+            "`pip install -e .[bench,train]`."
         ) from error

@@ -14,72 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_omni import numbers
+from edge_omni import numbers, wording
 
 _SPOKEN = frozenset("abcdefghijklmnopqrstuvwxyz'-,.?!;: ")
-_LETTERS = dict(
-    zip(
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-        (
-            "ay bee see dee ee eff jee aitch eye jay kay ell em en oh pee cue ar ess tee you vee "
-            "double-you ex why zee"
-        ).split(),
-        strict=True,
-    )
-)
-_ABBREVIATIONS = {
-    "dr": "doctor",
-    "mr": "mister",
-    "mrs": "missus",
-    "ms": "miz",
-    "st": "saint",
-    "prof": "professor",
-    "vs": "versus",
-    "etc": "et cetera",
-    "approx": "approximately",
-    "e.g": "for example",
-    "i.e": "that is",
-    "a.m": "ay em",
-    "p.m": "pee em",
-}
-_UNITS = {
-    "km": "kilometers",
-    "cm": "centimeters",
-    "mm": "millimeters",
-    "kg": "kilograms",
-    "mg": "milligrams",
-    "ml": "milliliters",
-    "mph": "miles per hour",
-    "ft": "feet",
-    "lb": "pounds",
-    "lbs": "pounds",
-    "oz": "ounces",
-}
-_MONEY = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent")}
-_SYMBOLS = {
-    "&": " and ",
-    "+": " plus ",
-    "=": " equals ",
-    "@": " at ",
-    "%": " percent",
-    "°": " degrees ",
-    "×": " times ",  # noqa: RUF001 (the sign of multiplication)
-    "÷": " divided by ",
-    "<": " less than ",
-    ">": " greater than ",
-    "—": ", ",
-    "–": ", ",  # noqa: RUF001 (a dash)
-    "…": ", ",
-    "(": ", ",
-    ")": ", ",
-    "\n": ". ",
-    "/": " ",
-    "_": " ",
-    "’": "'",  # noqa: RUF001 (an apostrophe)
-}
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
-_UNIT = rf"\s?(?:{'|'.join(_UNITS)})\b"
+_UNIT = rf"\s?(?:{'|'.join(wording.UNITS)})\b"
 _MOST_DIGITS = len(str(numbers.LARGEST))
+_ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50}
+_SHORT = "|".join(wording.SHORT)
+_MONTH = rf"(?:{'|'.join(wording.MONTHS)}|(?:{_SHORT})\b\.?)"
+_YEAR = r"(?:1[1-9]|20)\d\d"
 _SCALE = r"(?:\s+(?:thousand|million|billion|trillion)\b)?"
 
 
@@ -149,7 +93,7 @@ def _pieces(text: str, shouted: bool) -> Iterator[tuple[str, int]]:
 
 
 def _symbol(text: str, at: int) -> str:
-    said = _SYMBOLS.get(text[at], text[at])
+    said = wording.SYMBOLS.get(text[at], text[at])
     inside = 0 < at < len(text) - 1 and text[at - 1].isalpha() and text[at + 1].isalpha()
     return "" if said == "'" and not inside else said
 
@@ -171,7 +115,7 @@ def _amount(number: str, unit: str) -> str:
 
 
 def _money(match: re.Match[str], shouted: bool) -> str:
-    whole, cent = _MONEY[match[1]]
+    whole, cent = wording.MONEY[match[1]]
     amount, scale = match[2].replace(",", ""), match[3].strip()
     if scale:
         return f"{_cardinal(amount)} {scale} {whole}s"
@@ -191,6 +135,58 @@ def _clock(match: re.Match[str], shouted: bool) -> str:
 
 def _decade(match: re.Match[str], shouted: bool) -> str:
     return numbers.plural(numbers.year(int(match[1])))
+
+
+def _short_decade(match: re.Match[str], shouted: bool) -> str:
+    return numbers.plural(_cardinal(match[1]))
+
+
+def _date(match: re.Match[str], shouted: bool) -> str:
+    """A date in digits: year first, or in the American order."""
+    first, second, third = (int(part) for part in match.groups())
+    year, month, day = (first, second, third) if len(match[1]) == 4 else (third, first, second)
+    return f"{wording.MONTHS[month - 1]} {numbers.ordinal(day)}, {numbers.year(year)}"
+
+
+def _month(name: str) -> str:
+    return wording.SHORT.get(name.rstrip("."), name)
+
+
+def _month_day(match: re.Match[str], shouted: bool) -> str | None:
+    return (
+        f"{_month(match[1])} {numbers.ordinal(int(match[2]))}" if 0 < int(match[2]) < 32 else None
+    )
+
+
+def _day_month(match: re.Match[str], shouted: bool) -> str | None:
+    if not 0 < int(match[1]) < 32:
+        return None
+    the = "" if match.string[: match.start()].endswith("the ") else "the "
+    return f"{the}{numbers.ordinal(int(match[1]))} of {match[2]}"
+
+
+def _fraction(match: re.Match[str], shouted: bool) -> str | None:
+    count, parts = int(match[1]), int(match[2])
+    if not 0 < count < parts or parts > 20:
+        return None
+    names = {2: ("half", "halves"), 4: ("quarter", "quarters")}
+    one, many = names.get(parts, (numbers.ordinal(parts), numbers.plural(numbers.ordinal(parts))))
+    mixed = re.search(r"\d $", match.string[: match.start()])
+    return f"{'and ' if mixed else ''}{_cardinal(match[1])} {one if count == 1 else many}"
+
+
+def _telephone(match: re.Match[str], shouted: bool) -> str:
+    return ", ".join(_digits(group) for group in match.groups() if group)
+
+
+def _roman(match: re.Match[str], shouted: bool) -> str | None:
+    if shouted:
+        return None
+    values = [_ROMAN[letter] for letter in match[2]]
+    pairs = zip(values, [*values[1:], 0], strict=True)
+    number = sum(-value if value < after else value for value, after in pairs)
+    counts = match[1] in wording.NUMBERED
+    return f"{match[1]} {numbers.cardinal(number) if counts else f'the {numbers.ordinal(number)}'}"
 
 
 def _ordinal(match: re.Match[str], shouted: bool) -> str:
@@ -213,7 +209,7 @@ def _number(match: re.Match[str], shouted: bool) -> str:
 
 
 def _unit(unit: str | None) -> str:
-    return f" {_UNITS[unit.strip()]}" if unit else ""
+    return f" {wording.UNITS[unit.strip()]}" if unit else ""
 
 
 def _degrees(match: re.Match[str], shouted: bool) -> str:
@@ -221,17 +217,18 @@ def _degrees(match: re.Match[str], shouted: bool) -> str:
 
 
 def _abbreviation(match: re.Match[str], shouted: bool) -> str:
-    return _ABBREVIATIONS[(match[1] or match[2]).lower()]
+    return wording.ABBREVIATIONS[(match[1] or match[2]).lower()]
 
 
 def _spelled(match: re.Match[str], shouted: bool) -> str | None:
     """Letters one by one: initials, and capitals that make no word."""
     letters = match[0].replace(".", "")
-    if shouted or letters in {"A", "I", "O", "OK"}:
+    formula = match.string[match.start() - 1 : match.start()].isdigit()
+    if shouted or (letters in {"A", "I", "O", "OK"} and not formula):
         return "okay" if letters == "OK" else None
     if len(letters) > 3 and re.search("[AEIOUY]", letters):
         return None
-    return " ".join(_LETTERS[letter] for letter in letters)
+    return " ".join(wording.LETTERS[letter] for letter in letters)
 
 
 _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], bool], str | None]], ...] = tuple(
@@ -239,12 +236,34 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], bool], str | None]
     for pattern, say in (
         (rf"([$£€])\s?({_NUMBER})({_SCALE})", _money),
         (r"(?<![\d.])(\d{1,2}):([0-5]\d)(?!\d)", _clock),
+        (rf"(?<!\d)({_YEAR})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])(?!\d)", _date),
+        (rf"(?<![\d/])(0?[1-9]|1[0-2])/(0?[1-9]|[12]\d|3[01])/({_YEAR})(?!\d)", _date),
+        (rf"\b({_MONTH})\s+(\d{{1,2}})(?:st|nd|rd|th)?\b(?!,?\d|\s?%)", _month_day),
+        (
+            rf"(?<![\d,.])(\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?({'|'.join(wording.MONTHS)})\b",
+            _day_month,
+        ),
+        (rf"\b({_SHORT})\.(?=\s)", lambda match, shouted: _month(match[1])),
         (r"(?<!\d)((?:1[1-9]|20)\d0)s\b", _decade),
+        (r"(?<!\w)['’]([2-9]0)s\b", _short_decade),  # noqa: RUF001 (an apostrophe)
+        (r"(?<![\d/.])(\d{1,2})/(\d{1,2})(?![\d/])", _fraction),
+        (r"(?<![\d-])(?:(\d{3})-)?(\d{3})-(\d{4})(?![\d-])", _telephone),
+        (r"(?:#|\bNo\.\s?)(?=\d)", lambda match, shouted: "number "),
         (r"(?<!\d)(\d[\d,]*)(?:st|nd|rd|th)\b", _ordinal),
         (rf"(?<![\d.])(\d+)\s?[-–]\s?(\d+)(?![\d.,]\d)({_UNIT})?", _range),  # noqa: RUF001
         (rf"((?<![\w)])[-−])?({_NUMBER})({_UNIT})?", _number),  # noqa: RUF001
         (r"°\s?([CF])\b", _degrees),
         (r"\b(e\.g|i\.e|a\.m|p\.m)\b\.?", _abbreviation),
+        (rf"\b({'|'.join(wording.NUMBERED)}) ([IVXL]+)\b", _roman),
+        (r"\b([A-Z][a-z]+) (II|III|IV|VI{1,3}|IX|X{1,2}(?:IX|IV|V?I{1,3}|V|X)?(?<!\bX))\b", _roman),
+        (r"\bwww(?=\.)", lambda match, shouted: "double-you double-you double-you"),
+        (
+            r"(?<=\w)\.(?=(?:com|org|net|edu|gov|io|\w+\.(?:com|org|net|edu|gov))\b)",
+            lambda match, shouted: " dot ",
+        ),
+        (r"\bC#", lambda match, shouted: "see sharp"),
+        (r"\b(Gen|Capt|Lt|Sgt|Rev|Gov|Sen|Mt)\.(?=\s[A-Z])|\b(Jr|Sr|Inc|Ltd|Ave)\.", _abbreviation),
+        (r"(?<=[a-z]\s)St\.", lambda match, shouted: "street"),
         (r"\b(Dr|Mr|Mrs|Ms|Prof)\b\.?|\b(?:(?<=\s)|^)(St)\.(?=\s[A-Z])", _abbreviation),
         (r"\b(vs|approx)\b\.?|\b(etc)\b(?:\.(?=\s+[a-z,]))?", _abbreviation),
         (r"(?<![A-Za-z.])(?:[A-Z]\.){2,}", _spelled),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from edge_omni.errors import UsageError
 from train.hearing.augment import augment
 from train.hearing.data import CHUNK, END, PROMPT, WIDTH, Utterance, load_index
 from train.hearing.encoder import FRAME
@@ -23,11 +26,12 @@ HEARD, UNHEARD = 10, 8
 BLOCK = 96
 # Chunks of silence behind a recording, at most.
 QUIET = 7
+# Recordings at hand for what is heard behind those of a batch.
+OTHERS = 6
 IGNORE = -1
 
 
-@dataclass
-class Batch:
+class Batch(NamedTuple):
     """B utterances, padded.
 
     Attributes:
@@ -52,17 +56,26 @@ class Batch:
 
 
 class Folder:
-    """A data folder of :mod:`train.hearing.data`, opened for reading."""
+    """A data folder of :mod:`train.hearing.data`, read piece by piece: it may grow meanwhile."""
 
     def __init__(self, path: Path) -> None:
-        self.items = load_index(path)
-        self.pcm = np.memmap(path / "pcm.i16", np.int16, "r")
-        self.final = np.memmap(path / "final.f16", np.float16, "r").reshape(-1, WIDTH)
-        self.middle = np.memmap(path / "middle.f16", np.float16, "r").reshape(-1, WIDTH)
+        self.path = path
 
-    def sound(self, item: Utterance) -> np.ndarray:
-        """PCM float32 of one utterance."""
-        return self.pcm[item.start : item.start + item.samples].astype(np.float32) / 32768
+    @property
+    def items(self) -> list[Utterance]:
+        """The utterances that are there by now."""
+        return load_index(self.path) if (self.path / "index.jsonl").exists() else []
+
+    def sound(self, item: Utterance) -> NDArray[np.float32]:
+        """PCM of one utterance [samples]."""
+        pcm = np.fromfile(self.path / "pcm.i16", np.int16, item.samples, offset=2 * item.start)
+        return pcm.astype(np.float32) / 32768
+
+    def features(self, layer: str, item: Utterance) -> NDArray[np.float16]:
+        """What the teacher's layer "final" or "middle" gave for one utterance [frames, width]."""
+        count, first = item.frames * WIDTH, 2 * item.first * WIDTH
+        rows = np.fromfile(self.path / f"{layer}.f16", np.float16, count, offset=first)
+        return rows.reshape(-1, WIDTH)
 
 
 def trusted(item: Utterance) -> bool:
@@ -71,40 +84,53 @@ def trusted(item: Utterance) -> bool:
     return item.score > -0.7 and not loops and item.frames > 0
 
 
-def batches(
-    folders: Sequence[Folder],
-    kept: Sequence[int],
-    seconds: float,
-    truncate: float,
-    dice: np.random.Generator,
-) -> Iterator[Batch]:
-    """One epoch in random order, similar lengths together, ``seconds`` of sound each."""
-    everything = [(folder, item) for folder in folders for item in folder.items]
-    order = dice.permutation(len(everything))
-    place = {token: i for i, token in enumerate(kept)}
-    groups = []
-    for start in range(0, len(order), 64):
-        window = sorted(order[start : start + 64], key=lambda i: everything[i][1].frames)
-        group: list[int] = []
-        for i in window:
-            if group and (len(group) + 1) * everything[i][1].frames > seconds * 50:
-                groups.append(group)
-                group = []
-            group.append(i)
-        groups.append(group)
-    for g in dice.permutation(len(groups)):
-        rows = [everything[i] for i in groups[g]]
-        other = everything[dice.integers(len(everything))]
-        yield _batch(rows, other[0].sound(other[1]), place, truncate, dice)
+class Plan(NamedTuple):
+    """What a batch is made of: its recordings, and others to be heard behind them."""
+
+    rows: list[tuple[Folder, Utterance]]
+    others: list[tuple[Folder, Utterance]]
 
 
-def _batch(
-    rows: Sequence[tuple[Folder, Utterance]],
-    other: np.ndarray,
-    place: dict[int, int],
-    truncate: float,
-    dice: np.random.Generator,
-) -> Batch:
+def order(paths: Sequence[Path], seconds: float, seed: int) -> Iterator[Plan]:
+    """Epoch after epoch in random order, similar lengths together, ``seconds`` of sound each.
+
+    What is labelled while a run goes on comes in with the next epoch.
+
+    Raises:
+        UsageError: there is no recording in the folders.
+    """
+    for epoch in itertools.count():
+        dice = np.random.default_rng((seed, epoch))
+        everything = [(folder, item) for folder in map(Folder, paths) for item in folder.items]
+        if not everything:
+            raise UsageError(
+                f"No recordings in {', '.join(map(str, paths))}: label some there with python -m "
+                "train.hearing.data."
+            )
+        shuffled = dice.permutation(len(everything))
+        groups = []
+        for start in range(0, len(shuffled), 64):
+            window = sorted(shuffled[start : start + 64], key=lambda i: everything[i][1].frames)
+            group: list[int] = []
+            for i in window:
+                if group and (len(group) + 1) * everything[i][1].frames > seconds * 50:
+                    groups.append(group)
+                    group = []
+                group.append(i)
+            groups.append(group)
+        for g in dice.permutation(len(groups)):
+            others = dice.integers(len(everything), size=OTHERS)
+            yield Plan([everything[i] for i in groups[g]], [everything[i] for i in others])
+
+
+def make(plan: Plan, dice: np.random.Generator, *, place: dict[int, int], truncate: float) -> Batch:
+    """The batch of a plan.
+
+    Args:
+        place: of each of Whisper's tokens in the vocabulary that is kept.
+        truncate: share of the recordings that are cut.
+    """
+    rows, others = plan.rows, [folder.sound(item) for folder, item in plan.others]
     count = len(rows)
     # Mostly little silence behind the sound; sometimes so much that a decoder would make words up.
     offset = 16 * int(dice.integers(BLOCK // 16))
@@ -117,7 +143,7 @@ def _batch(
     for b, (folder, item) in enumerate(rows):
         end, after = item.frames, int(dice.integers(most + 1))
         silent = np.pad(folder.sound(item), (0, 16 * after * FRAME))
-        sound = augment(silent, other, dice)
+        sound = augment(silent, others, dice)
         cut = item.frames > 48 and dice.random() < truncate
         if cut:
             end = int(dice.integers(32, item.frames))
@@ -129,8 +155,8 @@ def _batch(
         visible[b] = min(_chunk_end(end + 16 * after), longest)
         compared[b] = max(end - 2, 1)
         known[b] = item.frames
-        final[b, : item.frames] = folder.final[item.first : item.first + item.frames]
-        middle[b, : item.frames] = folder.middle[item.first : item.first + item.frames]
+        final[b, : item.frames] = folder.features("final", item)
+        middle[b, : item.frames] = folder.features("middle", item)
         tokens, wanted = _targets(item, end if cut else None, place)
         sequences.append(tokens)
         targets.append(wanted)

@@ -4,7 +4,9 @@ No transcripts are needed. The teacher sees each whole recording with silence be
 trained to, and is run once: its tokens (beam search), the frame at which each token's attention
 lies, and two layers of features are kept, so that an epoch costs the student alone.
 
-    python -m train.hearing.data OUT recordings/*.flac more/*.opus
+Played faster and slower, each recording becomes three, by people with other voices.
+
+    python -m train.hearing.data OUT recordings/*.flac more/*.opus --speed 0.9
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import soxr
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from train.hearing import whisper
 from train.hearing.decoder import Decoder
@@ -64,12 +67,12 @@ class Utterance:
     silence: float
 
 
-def read(path: Path) -> NDArray[np.float32]:
+def read(path: Path, speed: float = 1.0) -> NDArray[np.float32]:
     """A recording as mono float32 at 16 kHz, no longer than ``LONGEST`` seconds."""
     pcm, rate = soundfile.read(path, dtype="float32", always_2d=True)
     mono = pcm.mean(1)
-    if rate != SAMPLE_RATE:
-        mono = soxr.resample(mono, rate, SAMPLE_RATE)
+    if rate * speed != SAMPLE_RATE:
+        mono = soxr.resample(mono, rate * speed, SAMPLE_RATE)
     return np.asarray(mono[: int(LONGEST * SAMPLE_RATE)], dtype=np.float32)
 
 
@@ -114,7 +117,9 @@ class Teacher:
         return peaks(attention[0, len(PROMPT) - 1 : -1].float())
 
 
-def prepare(paths: list[Path], out: Path, model: ctranslate2.models.Whisper) -> None:
+def prepare(
+    paths: list[Path], out: Path, model: ctranslate2.models.Whisper, speed: float = 1.0
+) -> None:
     """Append every recording not yet in ``out``; may be stopped and started again."""
     out.mkdir(parents=True, exist_ok=True)
     index = out / "index.jsonl"
@@ -126,11 +131,11 @@ def prepare(paths: list[Path], out: Path, model: ctranslate2.models.Whisper) -> 
         with (out / name).open("ab") as file:
             file.truncate((start if name == "pcm.i16" else first) * size)
     teacher = Teacher()
-    for path in paths:
+    for path in tqdm(paths, mininterval=5):
         name = f"{path.parent.name}/{path.name}"
         if name in known:
             continue
-        pcm = whole_chunks(read(path))
+        pcm = whole_chunks(read(path, speed))
         final, middle = teacher.features(whole_chunks(pcm, SILENCE))
         result = model.generate(
             ctranslate2.StorageView.from_array(np.ascontiguousarray(final.numpy())),
@@ -184,6 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("recordings", type=Path, nargs="+")
+    parser.add_argument("--speed", type=float, default=1.0, help="play them at another speed")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -192,7 +198,7 @@ def main() -> None:
         compute_type="int8",
         intra_threads=options.threads,
     )
-    prepare(options.recordings, options.out, model)
+    prepare(options.recordings, options.out, model, options.speed)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,8 @@ class Decoder(nn.Module):
     def first_past(self, batch: int = 1) -> Tensor:
         """Keys and values before any token: [layers, 2, B, heads, 0, 64]."""
         sizes = self.sizes
-        return torch.zeros(sizes.layers, 2, batch, sizes.width // HEAD, 0, HEAD)
+        shape = sizes.layers, 2, batch, sizes.width // HEAD, 0, HEAD
+        return torch.zeros(shape, device=self.embedding.device)
 
     def forward(
         self,
@@ -113,8 +114,8 @@ class Decoder(nn.Module):
         before, count = past.shape[4], tokens.shape[1]
         x = self.embedding[:, tokens].permute(1, 2, 0)
         x = x + self.positions[before : before + count]
-        places = torch.arange(count) + before
-        mask = torch.arange(before + count)[None] <= places[:, None]
+        places = torch.arange(count, device=x.device) + before
+        mask = torch.arange(before + count, device=x.device)[None] <= places[:, None]
         after, looks = [], []
         for i, layer in enumerate(self.layers):
             x, cache, attention = layer(x, memory[i], past[i], mask, hidden_frames)

@@ -12,37 +12,27 @@ where the sound ends, without the thirty seconds of padding it was trained with.
 from __future__ import annotations
 
 import argparse
-import json
-import time
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from train import command
 from train.hearing import exported, whisper
-from train.hearing.batches import BLOCK, IGNORE, Batch, Folder, batches
+from train.hearing.batches import BLOCK, IGNORE, Batch, make, order
 from train.hearing.data import TAP
 from train.hearing.decoder import Decoder, DecoderSizes
 from train.hearing.encoder import FRAME, Encoder, chunk_mask
 from train.hearing.vocabulary import english
 from train.hearing.weights import load_decoder, load_encoder
+from train.run import Run
 
 # Share of the teacher's distribution in the target of a token; the rest is the token itself, which
 # beam search over padded sound chose, and which is the better of the two at the end of a recording.
 SOFT = 0.7
-
-
-@dataclass
-class Losses:
-    """The parts of the loss: features, middle features, tokens; and the share of tokens right."""
-
-    final: Tensor
-    middle: Tensor
-    tokens: Tensor
-    right: Tensor
+WEIGHTS = {"final": 1.0, "middle": 0.3, "tokens": 1.0}
 
 
 class Student(nn.Module):
@@ -69,7 +59,7 @@ def student(folder: Path | None = None) -> Student:
 
 def padding(visible: Tensor, frames: int) -> Tensor:
     """True where a frame is not to be seen: bool [B, frames]."""
-    return torch.arange(frames)[None] >= visible[:, None]
+    return torch.arange(frames, device=visible.device)[None] >= visible[:, None]
 
 
 def read(decoder: Decoder, frames: Tensor, tokens: Tensor, visible: Tensor) -> Tensor:
@@ -81,12 +71,18 @@ def read(decoder: Decoder, frames: Tensor, tokens: Tensor, visible: Tensor) -> T
     return hidden
 
 
-def losses(model: Student, teacher: Decoder, batch: Batch) -> Losses:
-    """Compare student and teacher on one batch."""
-    length = batch.pcm.shape[1] // FRAME
-    mask = chunk_mask(length, BLOCK, model.encoder.sizes.context, batch.offset)
+def losses(model: Student, teacher: Decoder, batch: Batch) -> dict[str, Tensor]:
+    """Compare student and teacher on one batch.
+
+    Returns:
+        The parts of the loss, "final" and "middle" features and "tokens", and the share of tokens
+        that are "right"; the last two if there are tokens to be read.
+    """
+    length, device = batch.pcm.shape[1] // FRAME, batch.pcm.device
+    mask = chunk_mask(length, BLOCK, model.encoder.sizes.context, batch.offset).to(device)
     # At run time nothing comes after the sound's end, not even silence.
-    mask = mask & ~padding(batch.visible, length)[:, None] | torch.eye(length, dtype=torch.bool)
+    itself = torch.eye(length, dtype=torch.bool, device=device)
+    mask = mask & ~padding(batch.visible, length)[:, None] | itself
     frames, tapped = model.encoder(batch.pcm, mask[:, None], (TAP,))
     shown = ~padding(batch.compared, length)
 
@@ -94,10 +90,10 @@ def losses(model: Student, teacher: Decoder, batch: Batch) -> Losses:
         ours, theirs = ours[shown].float(), theirs[:, :length][shown]
         return (ours - theirs).square().mean() / theirs.var()
 
-    final, middle = distance(frames, batch.final), distance(tapped[0], batch.middle)
+    parts = {"final": distance(frames, batch.final), "middle": distance(tapped[0], batch.middle)}
     wanted = batch.targets != IGNORE
     if not wanted.any():
-        return Losses(final, middle, torch.zeros(()), torch.zeros(()))
+        return parts
     targets = batch.targets[wanted]
     with torch.no_grad():
         taught = teacher.logits(read(teacher, batch.final, batch.tokens, batch.known)[wanted])
@@ -107,71 +103,36 @@ def losses(model: Student, teacher: Decoder, batch: Batch) -> Losses:
     soft = -(taught.float().softmax(-1) * logits).sum(-1)
     ends = targets == model.kept.index(50257)  # the teacher does not know where the sound ends
     tokens = torch.where(ends, chosen, SOFT * soft + (1 - SOFT) * chosen).mean()
-    return Losses(final, middle, tokens, (logits.argmax(-1) == targets).float().mean())
-
-
-def rate(step: int, steps: int, warm: int = 20) -> float:
-    """Learning rate at ``step`` as a share of the highest: a ramp, then half a cosine to 2 %."""
-    if step < warm:
-        return (step + 1) / warm
-    return 0.02 + 0.49 * (1 + float(np.cos(np.pi * min(1.0, (step - warm) / (steps - warm)))))
+    return {**parts, "tokens": tokens, "right": (logits.argmax(-1) == targets).float().mean()}
 
 
 def train(options: argparse.Namespace) -> None:
     """Run or go on with a run."""
-    options.out.mkdir(parents=True, exist_ok=True)
     model = student()
     teacher = student().decoder.eval().requires_grad_(False).bfloat16()
-    decoder = [
-        p for n, p in model.decoder.named_parameters() if n not in ("embedding", "positions")
-    ]
     model.decoder.embedding.requires_grad_(False)
     model.decoder.positions.requires_grad_(False)
+    decoder = [p for p in model.decoder.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(
         [
-            {"params": list(model.encoder.parameters()), "highest": options.encoder_rate},
-            {"params": decoder, "highest": options.decoder_rate},
+            {"params": list(model.encoder.parameters()), "lr": options.encoder_rate},
+            {"params": decoder, "lr": options.decoder_rate},
         ],
         weight_decay=0.01,
         betas=(0.9, 0.98),
     )
-    step, heard = 0, 0.0
-    saved = options.out / "last.pt"
     if options.bundle:
         exported.load(options.bundle, model)
-    if saved.exists():
-        state = torch.load(saved, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        step, heard = state["step"], state["heard"]
-    log = (options.out / "log.jsonl").open("a")
-    began, kept_at = time.monotonic(), time.monotonic()
-    while step < options.steps:
-        folders = [Folder(path) for path in options.data if (path / "index.jsonl").exists()]
-        dice = np.random.default_rng((options.seed, step))
-        for batch in batches(folders, model.kept, options.seconds, options.truncate, dice):
-            for group in optimiser.param_groups:
-                group["lr"] = group["highest"] * rate(step, options.steps)
-            with torch.autocast("cpu", torch.bfloat16):
-                parts = losses(model, teacher, batch)
-            loss = parts.final + 0.3 * parts.middle + parts.tokens
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            step += 1
-            heard += float(batch.compared.sum()) / 50
-            values = {name: round(float(value.detach()), 4) for name, value in vars(parts).items()}
-            line = {"step": step, **values, "hours": round(heard / 3600, 3)}
-            log.write(json.dumps({**line, "seconds": round(time.monotonic() - began)}) + "\n")
-            log.flush()
-            if time.monotonic() - kept_at > options.every or step >= options.steps:
-                kept_at = time.monotonic()
-                state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
-                torch.save({**state, "step": step, "heard": heard}, saved.with_suffix(".new"))
-                saved.with_suffix(".new").replace(saved)
-            if step >= options.steps:
-                break
+    training = Run(options.out / "last.pt", model, optimiser, options)
+    teacher.to(training.device)
+    training.extra.setdefault("heard", 0.0)
+    place = {token: i for i, token in enumerate(model.kept)}
+    plans = order(options.data, options.seconds, options.seed)
+    for batch in training.batches(plans, partial(make, place=place, truncate=options.truncate)):
+        parts = training.forward(losses, teacher, batch)
+        training.learn(sum(w * parts[name] for name, w in WEIGHTS.items() if name in parts))
+        training.extra["heard"] += float(batch.compared.sum()) / 50
+        training.tell(**parts, hours=training.extra["heard"] / 3600)
 
 
 def main() -> None:
@@ -180,18 +141,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--bundle", type=Path, help="begin with its weights, not with Whisper's")
-    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seconds", type=float, default=50.0, help="sound per batch")
     parser.add_argument("--truncate", type=float, default=0.45, help="share of recordings cut")
     parser.add_argument("--encoder-rate", type=float, default=1.5e-4)
     parser.add_argument("--decoder-rate", type=float, default=3e-5)
-    parser.add_argument("--every", type=float, default=240.0, help="seconds between checkpoints")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    train(options)
+    train(command.parse(parser))
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ class Encoder(nn.Module):
         }
         for i in range(sizes.layers):
             state[f"layer{i}"] = torch.zeros(2, batch, sizes.width // HEAD, 0, HEAD)
-        return state
+        return {name: value.to(self.table.device) for name, value in state.items()}
 
     def step(self, pcm: Tensor, state: State) -> tuple[Tensor, State]:
         """Encode one chunk.
@@ -133,7 +133,8 @@ class Encoder(nn.Module):
         x = torch.cat([state["conv"], functional.gelu(self.conv1(mel))], dim=2)
         after["conv"] = x[:, :, -1:]
         x = functional.gelu(self.conv2(x)).transpose(1, 2)
-        where = (state["position"] + torch.arange(sizes.chunk)) % sizes.positions
+        within = torch.arange(sizes.chunk, device=x.device)
+        where = (state["position"] + within) % sizes.positions
         x = torch.cat([state["chunk"], x + self.table[where]], dim=1)
         newest = sizes.ahead * sizes.chunk
         after["chunk"] = x[:, -newest:]
@@ -163,10 +164,11 @@ class Encoder(nn.Module):
         mel = torch.cat([first["mel"], normalise(log_mel, maximum)], dim=2)
         if not streaming:
             mel[:, :, 0] = 0.0  # Whisper's zero padding
-            mel[:, :, 1] = normalise(torch.tensor(-10.0), maximum)[:, 0]
+            mel[:, :, 1] = normalise(mel.new_tensor(-10.0), maximum)[:, 0]
         x = torch.cat([first["conv"], functional.gelu(self.conv1(mel))], dim=2)
         x = functional.gelu(self.conv2(x)).transpose(1, 2)
-        return x + self.table[torch.arange(x.shape[1]) % self.sizes.positions]
+        places = torch.arange(x.shape[1], device=x.device)
+        return x + self.table[places % self.sizes.positions]
 
     def forward(
         self, pcm: Tensor, mask: Tensor | None = None, taps: Sequence[int] = ()
@@ -201,6 +203,7 @@ class Encoder(nn.Module):
         x = self.features(pcm, streaming=True)
         count = self.sizes.ahead + 1
         mask = stages_mask(x.shape[1], self.sizes.chunk, self.sizes.context, self.sizes.ahead)
+        mask = mask.to(x.device)
         x = torch.cat([x] * count, dim=1)
         for layer in self.layers:
             x, _ = layer(x, None, mask)

@@ -53,7 +53,7 @@ class LogMel(nn.Module):
     def forward(self, pcm: Tensor) -> Tensor:
         """PCM [B, samples] to log10 mel [B, 80, (samples - 400) // 160 + 1]."""
         # Quiet bands lie 80 dB under loud ones: bfloat16 would drown them.
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(pcm.device.type, enabled=False):
             spectrum = functional.conv1d(pcm[:, None], self.dft, stride=HOP)
             real, imaginary = spectrum.chunk(2, dim=1)
             power = real * real + imaginary * imaginary

@@ -1,8 +1,8 @@
 """Short spoken questions and requests by voices that install from packages.
 
 They stand beside recordings of people, which matter more: synthetic voices only bring wording that
-an assistant hears and recordings of read books lack. Texts come from templates filled with WordNet
-nouns, WordNet's example sentences and Debian's fortunes.
+an assistant hears and recordings of read books lack. Texts come from templates filled with nouns
+and names of WordNet, from its example sentences and from Debian's fortunes.
 
     python -m train.hearing.synthesis OUT --count 1500
 """
@@ -20,11 +20,16 @@ import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
+from piper import PiperVoice, SynthesisConfig
+from tqdm import tqdm
+
+from train.speech.synthesize import VOICE
+from train.speech.texts import WORDNET, names
 
 RATE = 16_000
-WORDNET = Path("/usr/share/wordnet")
 FORTUNES = Path("/usr/share/games/fortunes")
 FLITE_VOICES = ("awb", "rms", "slt", "kal16")
+FESTIVAL_VOICES = ("cmu_us_slt_arctic_hts", "kal_diphone", "ked_diphone")
 ESPEAK_VOICES = ("en-us", "en-gb", "en-us+f2", "en-gb-x-rp+m3", "en-029", "en-gb-scotland")
 HOURS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve")
 TEMPLATES = (
@@ -46,31 +51,36 @@ TEMPLATES = (
     "Why do people like {n}s?",
     "Is {a} {n} the same as {a2} {m}?",
     "No, wait, I meant the {m}.",
-    "How many {n}s are there in the world?",
     "When was the first {n} made?",
     "Spell the word {n}.",
     "What do you call someone who works with {n}s?",
     "Stop, that's enough about {n}s.",
     "Okay, and what about {a} {m}?",
+    "Where exactly is {place}?",
+    "What is {place} known for?",
+    "Tell me about the history of {place}.",
+    "How far is it from {place} to {place2}?",
+    "Who was {person}, and what are they remembered for?",
+    "Did {person} ever live in {place}?",
+    "Play something by {person}.",
+    "Call {person} and say that I will be {h} minutes late.",
 )
 
 
 def sentences(count: int, seed: int) -> list[str]:
     """Texts to speak, the same for the same seed."""
     dice = random.Random(seed)
-    nouns, examples = _nouns(), _examples()
-    fortunes = _fortunes()
+    nouns, examples, fortunes = _nouns(), _examples(), _fortunes()
+    people, places, _ = names()
     texts = []
     for _ in range(count):
         kind = dice.random()
         if kind < 0.5:
             n, m = dice.choice(nouns), dice.choice(nouns)
-            hour = dice.choice(
-                ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve"]
-            )
-            texts.append(
-                dice.choice(TEMPLATES).format(n=n, m=m, a=_article(n), a2=_article(m), h=hour)
-            )
+            filling = {"n": n, "m": m, "a": _article(n), "a2": _article(m)}
+            filling |= {"h": dice.choice(HOURS), "person": dice.choice(people)}
+            filling |= {"place": dice.choice(places), "place2": dice.choice(places)}
+            texts.append(dice.choice(TEMPLATES).format(**filling))
         elif kind < 0.75 or not fortunes:
             texts.append(dice.choice(examples))
         else:
@@ -78,24 +88,43 @@ def sentences(count: int, seed: int) -> list[str]:
     return texts
 
 
-def speak(text: str, dice: random.Random, joe: Path | None) -> NDArray[np.float32]:
-    """``text`` by a voice drawn at random, at a drawn speed and pitch: float32 at 16 kHz."""
-    kind = dice.random()
+class Voices:
+    """Every voice there is, loaded once where that takes long."""
+
+    def __init__(self) -> None:
+        self._piper = PiperVoice.load(VOICE)
+
+    def speak(self, text: str, dice: random.Random) -> NDArray[np.float32]:
+        """``text`` by a voice drawn at random, at a drawn speed and pitch: float32 at 16 kHz."""
+        kind = dice.random()
+        if kind < 0.35:
+            options = SynthesisConfig(length_scale=dice.uniform(0.85, 1.25))
+            sounds = list(self._piper.synthesize(text, options))
+            pcm = np.concatenate([sound.audio_float_array for sound in sounds])
+            rate = sounds[0].sample_rate
+        else:
+            pcm, rate = _command(text, dice, kind)
+        # Read at another rate, speed and pitch shift together: one voice becomes several speakers.
+        pcm = soxr.resample(pcm, rate * dice.uniform(0.88, 1.14), RATE)
+        return np.asarray(pcm, dtype=np.float32)
+
+
+def _command(text: str, dice: random.Random, kind: float) -> tuple[NDArray[np.float32], int]:
+    """``text`` by a voice that is a program: samples and their rate."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
-        if joe is not None and kind < 0.35:
-            options = ["--length-scale", f"{dice.uniform(0.85, 1.25):.2f}"]
-            _run(["python", "-m", "piper", "-m", str(joe), "-f", str(path), *options], text)
-        elif kind < 0.8:
+        if kind < 0.65:
             stretch = f"duration_stretch={dice.uniform(0.85, 1.3):.2f}"
             voice = dice.choice(FLITE_VOICES)
             _run(["flite", "-voice", voice, "--setf", stretch, "-t", text, "-o", str(path)], "")
+        elif kind < 0.8:
+            voice = f"(voice_{dice.choice(FESTIVAL_VOICES)})"
+            _run(["text2wave", "-eval", voice, "-o", str(path)], text)
         else:
             voice, speed = dice.choice(ESPEAK_VOICES), str(dice.randint(130, 185))
             _run(["espeak-ng", "-v", voice, "-s", speed, "-w", str(path), text], "")
         pcm, rate = soundfile.read(path, dtype="float32")
-    # Read at another rate, speed and pitch shift together: one voice becomes several speakers.
-    return np.asarray(soxr.resample(pcm, rate * dice.uniform(0.88, 1.14), RATE), dtype=np.float32)
+    return pcm, rate
 
 
 def _run(command: list[str], text: str) -> None:
@@ -142,13 +171,13 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--joe", type=Path, help="Piper voice, .onnx")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    for i, text in enumerate(sentences(options.count, options.seed)):
+    voices = Voices()
+    for i, text in enumerate(tqdm(sentences(options.count, options.seed), mininterval=5)):
         path = options.out / f"{i:05d}.flac"
         if not path.exists():
-            pcm = speak(text, random.Random(options.seed * 100_003 + i), options.joe)
+            pcm = voices.speak(text, random.Random(options.seed * 100_003 + i))
             soundfile.write(path, pcm, RATE)
 
 

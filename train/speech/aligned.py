@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from train import checkpoint
 from train.speech import codec, pronounce, synthesize
 from train.speech.alphabet import encode
 from train.speech.codec import FRAMES
@@ -103,7 +104,7 @@ class Aligner:
         self._codec = codec.load(work)
         self._units = pronounce.Units.load(work)
         self._network: TextNetwork = pronounce.network(work)
-        self._network.load_state_dict(torch.load(work / "pronounce.pt", weights_only=True)["model"])
+        self._network.load_state_dict(checkpoint.read(work / "pronounce.pt")["model"])
         self._network.eval()
         self._phonemizer: Phonemizer = voice.phonemizer
 

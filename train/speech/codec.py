@@ -10,6 +10,7 @@ likes; the decoder looks one code ahead, because that is time the listener waits
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from train import checkpoint, command
+from train.run import Run
 from train.speech import exported, synthesize
-from train.speech.progress import Progress, save
 
 LATENT, CODES, FRAMES = 192, 1024, 2
 """Latent channels, codebook size, latent frames for each code."""
 CODE_RATE = synthesize.LATENT_RATE / FRAMES
+LENGTH = 64
+"""Latent frames of each example in training."""
 
 
 class CausalBlock(nn.Module):
@@ -71,12 +75,12 @@ class Quantiser(nn.Module):
         """Move the codebook towards x [n, width]; codes that are hardly used start anew."""
         self.count *= self.decay
         self.total *= self.decay
-        self.count.index_add_(0, codes, torch.full((len(codes),), 1 - self.decay))
+        self.count += (1 - self.decay) * torch.bincount(codes, minlength=CODES)
         self.total.index_add_(0, codes, (1 - self.decay) * x)
         self.book.copy_(self.total / self.count.clamp_min(1e-6)[:, None])
         idle = torch.nonzero(self.count < 0.05 * self.count.mean())[:, 0]
         if len(idle):
-            fresh = x[torch.randint(len(x), (len(idle),))]
+            fresh = x[torch.randint(len(x), (len(idle),), device=x.device)]
             self.book[idle] = fresh
             self.count[idle] = self.count.mean()
             self.total[idle] = fresh * self.count.mean()
@@ -143,21 +147,16 @@ class Codec(nn.Module):
 def load(work: Path) -> Codec:
     """The trained codec."""
     codec = Codec()
-    codec.load_state_dict(torch.load(work / "codec.pt", weights_only=True)["model"])
+    codec.load_state_dict(checkpoint.read(work / "codec.pt")["model"])
     return codec.eval()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=9)
     parser.add_argument("--bundle", type=Path, help="learn only the encoder, for its codec")
     parser.add_argument("--shards", type=int, default=16, help="shards to learn from")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
+    args = command.parse(parser)
     rng = np.random.default_rng(args.seed)
     paths = sorted((args.work / "latents").glob("*.npz"))
     paths = [paths[i] for i in rng.permutation(len(paths))[: args.shards]]
@@ -171,21 +170,18 @@ def main() -> None:
         codec.requires_grad_(False).encoder.requires_grad_(True)
         codec.quantiser.decay = 1.0
     optimiser = torch.optim.AdamW(codec.parameters(), 1.5e-3, (0.8, 0.99), weight_decay=0.01)
-    path = args.work / "codec.pt"
-    progress = Progress("codec", args.minutes, path, codec, optimiser)
-    length = 64
-    while progress.next(1.5e-3):
-        starts = rng.integers(len(latents) - length, size=32)
-        batch = np.stack([latents[s : s + length] for s in starts]).astype(np.float32)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss, lost = codec.loss(torch.from_numpy(batch).transpose(1, 2))
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
-        optimiser.step()
+    training = Run(args.work / "codec.pt", codec, optimiser, args)
+
+    def cut(_: None, dice: np.random.Generator) -> Tensor:
+        starts = dice.integers(len(latents) - LENGTH, size=32)
+        rows = np.stack([latents[start : start + LENGTH] for start in starts])
+        return torch.from_numpy(rows.astype(np.float32)).transpose(1, 2)
+
+    for batch in training.batches(itertools.repeat(None), cut):
+        loss, lost = training.forward(Codec.loss, batch)
+        training.learn(loss)
         used = (codec.quantiser.count > 0.1 / CODES).sum()
-        progress.tell(lost=lost, used=used)
-    save(path, progress)
+        training.tell(lost=lost, used=used)
 
 
 if __name__ == "__main__":

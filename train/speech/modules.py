@@ -83,7 +83,7 @@ class Causal(nn.Module):
             prefix_mask: [B, 1, T, P], 0 where a place may attend to a prefix row, else -1e4.
         """
         q, k, v = self.split(x)
-        places = torch.arange(x.shape[1])
+        places = torch.arange(x.shape[1], device=x.device)
         back = places[:, None] - places[None]
         bias = self.bias[:, back.clamp(0, self.window - 1)]
         bias = bias.masked_fill((back < 0) | (back >= self.window), -1e4)

@@ -10,11 +10,14 @@ character. The decoder's training goes on from here.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,11 +26,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from train import command
+from train.run import Run
 from train.speech import exported
 from train.speech.alphabet import CHARACTERS, encode
 from train.speech.modules import TextNetwork
 from train.speech.phonemes import Phonemizer
-from train.speech.progress import Progress, save
 from train.speech.synthesize import VOICE, held_out
 
 SOURCES = ("answers", "templates", "dictionary")
@@ -134,6 +138,7 @@ def ctc(logits: Tensor, lessons: list[Lesson]) -> Tensor:
     lengths = torch.tensor([2 * len(lesson.characters) for lesson in lessons])
     counts = torch.tensor([len(lesson.units) for lesson in lessons])
     targets = torch.from_numpy(np.concatenate([lesson.units for lesson in lessons]))
+    targets = targets.to(logits.device)
     scores = logits.float().log_softmax(2).transpose(0, 1)
     total = functional.ctc_loss(
         scores, targets, lengths, counts, reduction="sum", zero_infinity=True
@@ -141,32 +146,50 @@ def ctc(logits: Tensor, lessons: list[Lesson]) -> Tensor:
     return total / counts.sum()
 
 
+class Reading(NamedTuple):
+    """A batch of lessons: their characters int64 [B, n], 0 behind each, and the lessons."""
+
+    characters: Tensor
+    lessons: list[Lesson]
+
+
+def loss(network: TextNetwork, batch: Reading) -> Tensor:
+    """How badly the network pronounces a batch."""
+    slots, _ = network(batch.characters)
+    return ctc(network.units(slots), batch.lessons)
+
+
 class Batches:
-    """Lessons of similar length together, shortest first at the very beginning of training.
+    """Lessons of similar length together.
 
     Args:
         size: characters of a batch, padding included.
     """
 
-    def __init__(self, lessons: list[Lesson], size: int, seed: int) -> None:
+    def __init__(self, lessons: list[Lesson], size: int) -> None:
         self._lessons = sorted(lessons, key=lambda lesson: len(lesson.characters))
         self._size = size
-        self._rng = random.Random(seed)
 
-    def next(self, share: float = 1.0) -> list[Lesson]:
-        """A batch from the shortest ``share`` of the lessons."""
-        start = self._rng.randrange(max(1, int(len(self._lessons) * share)))
-        longest = len(self._lessons[start].characters)
-        first = max(0, start - 3 * self._size // longest)
-        return self._rng.sample(
-            self._lessons[first : start + 1], min(start + 1 - first, self._size // longest)
-        )
+    def order(self, seed: int, easy: int = 0) -> Iterator[list[int]]:
+        """The lessons of each batch, without end; the first ``easy`` have the shortest 5 %."""
+        rng, count = random.Random(seed), len(self._lessons)
+        for number in itertools.count():
+            start = rng.randrange(max(1, int(count * 0.05) if number < easy else count))
+            longest = len(self._lessons[start].characters)
+            first = max(0, start - 3 * self._size // longest)
+            near = range(first, start + 1)
+            yield rng.sample(near, min(len(near), self._size // longest))
+
+    def make(self, plan: list[int], dice: np.random.Generator) -> Reading:
+        """A batch; nothing in it is random."""
+        lessons = [self._lessons[i] for i in plan]
+        return Reading(padded([lesson.characters for lesson in lessons]), lessons)
 
 
 def errors(logits: Tensor, lessons: list[Lesson]) -> float:
     """Edit distance over the number of units, reading off the likeliest unit of each slot."""
     wrong = total = 0
-    for row, lesson in zip(logits.argmax(2).numpy(), lessons, strict=True):
+    for row, lesson in zip(logits.argmax(2).cpu().numpy(), lessons, strict=True):
         row = row[: 2 * len(lesson.characters)]
         found = row[(row != 0) & (np.diff(row, prepend=0) != 0)]
         wrong += distance(found.tolist(), lesson.units.tolist())
@@ -192,44 +215,31 @@ def network(work: Path) -> TextNetwork:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=12)
     parser.add_argument("--sentences", type=int, default=200000)
     parser.add_argument("--bundle", type=Path, help="learn only to read units off its network")
     parser.add_argument("--batch", type=int, default=3072, help="characters of a batch")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    if not (args.work / "lessons.npz").exists():
-        prepare(args.work, args.sentences)
+    args = command.parse(parser)
+    with command.first_alone():
+        if not (args.work / "lessons.npz").exists():
+            prepare(args.work, args.sentences)
     lessons = load(args.work)
     random.Random(args.seed).shuffle(lessons)
     check, lessons = lessons[:60], lessons[60:]
-    batches = Batches(lessons, args.batch, args.seed)
+    batches = Batches(lessons, args.batch)
     model = network(args.work)
     if args.bundle:
         exported.fill(model, args.bundle, "text.")
         model.requires_grad_(False).units.requires_grad_(True)
     optimiser = torch.optim.AdamW(model.parameters(), 1e-3, (0.9, 0.98), weight_decay=0.02)
-    path = args.work / "pronounce.pt"
-    progress = Progress("pronounce", args.minutes, path, model, optimiser)
-    while progress.next(1e-3):
-        batch = batches.next(0.05 if progress.step < 250 else 1.0)
-        with torch.autocast("cpu", torch.bfloat16):
-            slots, _ = model(padded([lesson.characters for lesson in batch]))
-            logits = model.units(slots)
-        loss = ctc(logits, batch)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        progress.tell(ctc=loss.detach())
-        if progress.step % 200 == 0:
+    training = Run(args.work / "pronounce.pt", model, optimiser, args)
+    for batch in training.batches(batches.order(args.seed, easy=250), batches.make):
+        value = training.forward(loss, batch)
+        training.learn(value)
+        training.tell(ctc=value)
+        if training.main and training.step % 200 == 0:
             with torch.no_grad():
-                slots, _ = model(padded([lesson.characters for lesson in check]))
-                print(f"unit errors {errors(model.units(slots), check):.4f}", flush=True)
-    save(path, progress)
+                slots, _ = model(padded([x.characters for x in check]).to(training.device))
+                training.tell(errors=errors(model.units(slots), check))
 
 
 if __name__ == "__main__":
