@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -42,6 +42,7 @@ def run(
 
     Raises:
         EdgeOmniError: something could not be measured. The report is there and says what.
+        KeyboardInterrupt: the same, since it was interrupted.
     """
     plan = _plan(data, bundle, other, llms, limit, seed)
     try:
@@ -63,17 +64,27 @@ def run(
             speaking.long_answers(measured),
             method.section(measured),
         ],
-        [(job.name, reason) for job, reason in done.failures.items()],
+        [*_failures(done, len(plan.jobs()))],
     )
     page.write(made, out)
     page.show(made, report.console)
     report.console.print(f"The report is {out / 'report.html'}, and {out / 'report.md'}.")
+    if done.interrupted:
+        raise KeyboardInterrupt
     if done.failures:
         raise EdgeOmniError(
             f"{len(done.failures)} of {len(plan.jobs())} measurements failed; the report says "
             "why. Run the command again to try those once more."
         )
     return made
+
+
+def _failures(done: work.Done, count: int) -> Iterator[tuple[str, str]]:
+    for job, reason in done.failures.items():
+        yield job.name, reason
+    if done.interrupted:
+        left = count - len(done.results) - len(done.failures)
+        yield f"{left} of {count} measurements", "interrupted. Run the command again to go on"
 
 
 def _plan(
@@ -89,11 +100,21 @@ def _plan(
         setups.append(setup(other, seed=seed))
         if setups[0].label == setups[1].label:
             setups[1] = replace(setups[1], label=f"{setups[1].label}, the other")
-    brains = [_brain(setups[0], llm) for llm in llms]
+    brains = [brain for llm in (None, *llms) for brain in _brains(setups[0], llm)]
     return Plan(tuple(setups), tuple(brains), find(data), limit)
 
 
-def _brain(own: Setup, llm: Path) -> Setup:
+def _brains(own: Setup, llm: Path | None) -> list[Setup]:
+    """The bundle with an LLM that is not adapted and, where a residual is there, adapted.
+
+    With its own LLM the bundle is measured anyway.
+    """
+    if llm is None:
+        plain = replace(own, adapted=False, label=f"{own.label}, not adapted")
+        return [plain] if own.adaptation.residual else []
     if not llm.is_file():
         raise LLMError(f"There is no LLM file {llm}. Check the path given with --llm.")
-    return replace(own, llm=llm.resolve(), label=f"{own.label} with {llm.stem}")
+    label = f"{own.label} with {llm.stem}"
+    plain = replace(own, llm=llm.resolve(), adapted=False, label=label)
+    adapted = replace(plain, adapted=True, label=f"{label}, adapted")
+    return [plain, adapted] if adapted.adaptation.residual else [plain]

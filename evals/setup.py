@@ -10,6 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from edge_omni.adaptation import Adaptation, Role, find
 from edge_omni.assistant import Assistant
 from edge_omni.bundle import Bundle, Manifest
 from edge_omni.fetch import sha256
@@ -28,12 +29,14 @@ class Setup:
         bundle: its folder.
         label: what tables call it.
         llm: another GGUF file than the bundle's own.
+        adapted: whether to use what was trained for the LLM, where there is something.
         seed: of the voice.
     """
 
     bundle: Path
     label: str
     llm: Path | None = None
+    adapted: bool = True
     seed: int = 0
 
     @cached_property
@@ -43,7 +46,13 @@ class Setup:
 
     def open(self) -> Assistant:
         """The assistant, ready to be asked."""
-        return Assistant(self.bundle, llm=self.llm, seed=self.seed, threads=threads())
+        return Assistant(
+            self.bundle,
+            llm=self.llm,
+            adapted=self.adapted,
+            seed=self.seed,
+            threads=threads(),
+        )
 
     def parts(self, *names: str) -> dict[str, Any]:
         """What the named parts of the bundle are: hashes of their graphs, and their settings.
@@ -67,6 +76,19 @@ class Setup:
         """The sha256 of the LLM."""
         return self.manifest.llm.sha256 if self.llm is None else file_hash(self.llm)
 
+    @cached_property
+    def adaptation(self) -> Adaptation:
+        """What is used of what was trained for the LLM on this machine."""
+        if not self.adapted:
+            return Adaptation()
+        bundle = Bundle(self.bundle)
+        return find(bundle, self.llm or bundle.find_llm(), self.llm_hash())
+
+    def brain(self, role: Role) -> list[str]:
+        """What the LLM is, and what of its adaptation plays ``role``: residual or prefix."""
+        path: Path | None = getattr(self.adaptation, role)
+        return [self.llm_hash(), file_hash(path) if path else ""]
+
 
 def setup(
     bundle: str | Path, llm: Path | None = None, *, seed: int = 0, label: str | None = None
@@ -81,7 +103,7 @@ def setup(
     if llm is None:
         found.find_llm()
     name = label or found.manifest.name
-    return Setup(found.folder.resolve(), name, llm.resolve() if llm else None, seed)
+    return Setup(found.folder.resolve(), name, llm.resolve() if llm else None, seed=seed)
 
 
 _open: dict[Setup, Assistant] = {}

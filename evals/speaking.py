@@ -69,7 +69,9 @@ def _ablation(measured: Measured, kind: str) -> Table:
             rows.append((label, *(percent(measured, rate) for rate in rates)))
         rows.append((f"{setup.label}, without pre-network", *[report.NOTHING] * len(TOP_K)))
     taught = KINDS[kind](measured.ablated(None, None, True))
-    rows.append((TEACHER, percent(measured, taught), *[""] * (len(TOP_K) - 1)))
+    rows.append(
+        (f"{TEACHER}, which has no top-k", percent(measured, taught), *[""] * (len(TOP_K) - 1))
+    )
     if kind == "character error rate":
         rows += [
             (f"{name} (paper)", *(f"{figure} %" if k == paper.VOICE_TOP_K else "" for k in TOP_K))

@@ -63,7 +63,7 @@ class Speak(Job[str]):
             return None
         parts = self.setup.parts(*SPEAKS)
         parts["settings"]["decoder"]["top_k"] = self._drawn_from()
-        return [parts, self.setup.llm_hash(), self.setup.seed, self.prefix]
+        return [parts, self.setup.brain("prefix"), self.setup.seed, self.prefix]
 
     def inputs(self) -> tuple[str, ...]:
         return self.texts

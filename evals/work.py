@@ -52,11 +52,13 @@ class Done:
         results: of each job that has one.
         failures: what went wrong with the others.
         new: the jobs that were done now, not before.
+        interrupted: whether Ctrl-C left some of them undone.
     """
 
     results: dict[AnyJob, list[Item]] = field(default_factory=dict)
     failures: dict[AnyJob, str] = field(default_factory=dict)
     new: list[AnyJob] = field(default_factory=list)
+    interrupted: bool = False
 
 
 def do(jobs: Sequence[AnyJob], folder: Path, processes: int) -> Done:
@@ -73,7 +75,7 @@ def do(jobs: Sequence[AnyJob], folder: Path, processes: int) -> Done:
     # Read when a process starts. This one has nothing to compute meanwhile.
     os.environ.update(_ONE_THREAD)
     with _View(len(jobs), len(done.results)) as view:
-        while waiting:
+        while waiting and not done.interrupted:
             _session(waiting, folder, processes, done, view)
     return done
 
@@ -100,9 +102,10 @@ def _session(
                     else:
                         _settle(waiting.pop(same[0].identity), folder, future.result(), done, view)
         except KeyboardInterrupt:
+            done.interrupted = True
             for process in multiprocessing.active_children():
                 process.terminate()
-            raise
+            return
     # One of those under way has ended its process: which of them, nobody can tell.
     for same in [same for same in broken if same[0].name in view.under_way] or broken[:1]:
         _settle(waiting.pop(same[0].identity), folder, _ENDED, done, view)
