@@ -74,9 +74,14 @@ def do(jobs: Sequence[AnyJob], folder: Path, processes: int) -> Done:
             waiting.setdefault(job.identity, []).append(job)
     # Read when a process starts. This one has nothing to compute meanwhile.
     os.environ.update(_ONE_THREAD)
-    with _View(len(jobs), len(done.results)) as view:
-        while waiting and not done.interrupted:
-            _session(waiting, folder, processes, done, view)
+    # Ended otherwise than by Ctrl-C, too, this process takes the others along.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with _View(len(jobs), len(done.results)) as view:
+            while waiting and not done.interrupted:
+                _session(waiting, folder, processes, done, view)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return done
 
 
