@@ -108,7 +108,8 @@ def _render(name: str, report: Report) -> str:
 
 
 def _figure(text: str) -> Markup:
-    """A number and its interval, so that a line may break between the two only."""
+    """A number, its unit and its interval, so that a line breaks before the interval only."""
+    text = text.replace(" %", "\N{NO-BREAK SPACE}%")
     parts = re.fullmatch(r"(.+?) (\([^()]+ to [^()]+\))", text)
     if parts is None:
         return Markup.escape(text)

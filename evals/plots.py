@@ -101,8 +101,9 @@ def _whiskers(values: Sequence[Interval]) -> list[list[float]]:
 
 
 def _svg(figure: Figure, axes: Axes) -> str:
-    if len(axes.get_legend_handles_labels()[1]) > 1:
-        figure.legend(loc="outside upper left", ncols=3)
+    labels = axes.get_legend_handles_labels()[1]
+    if len(labels) > 1:
+        figure.legend(loc="outside upper left", ncols=3 if max(map(len, labels)) < 28 else 2)
     file = io.StringIO()
     metadata = {"Date": None, "Creator": None}
     figure.savefig(file, format="svg", transparent=True, metadata=metadata)
