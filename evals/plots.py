@@ -6,6 +6,7 @@ All values are shares and drawn in percent; whiskers are the 95 % intervals.
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -16,7 +17,9 @@ from matplotlib.figure import Figure
 from evals.rates import Interval
 
 # Readable on white and on near black.
-COLOURS = ("#2f7ed8", "#e07b26", "#8b929c", "#35a06d", "#a867c9", "#c9a227")
+COLOURS = (
+    "#2f7ed8", "#e07b26", "#35a06d", "#a867c9", "#8b929c", "#c9a227", "#d1495b", "#2aa5a0"
+)  # fmt: skip
 INK = "#010203"
 STYLE = {
     "svg.fonttype": "none",
@@ -50,7 +53,7 @@ def lines(
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
         axes = figure.subplots()
-        colours = iter(COLOURS)
+        colours = itertools.cycle(COLOURS)
         for i, (label, values) in enumerate(series.items()):
             shift = 0.04 * (i - (len(series) - 1) / 2)
             places = [place + shift for place in range(len(ticks))]
@@ -74,11 +77,11 @@ def dots(series: Mapping[str, Sequence[Interval]], rows: Sequence[str], *, acros
         height = 0.8 + len(rows) * max(0.3, 0.17 * len(series))
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots()
-        step = 0.6 / max(1, len(series))
+        step, colours = 0.6 / max(1, len(series)), itertools.cycle(COLOURS)
         for i, (label, values) in enumerate(series.items()):
             places = [row + step * (i - (len(series) - 1) / 2) for row in range(len(rows))]
             axes.errorbar(
-                _percent(values), places, xerr=_whiskers(values), label=label, color=COLOURS[i],
+                _percent(values), places, xerr=_whiskers(values), label=label, color=next(colours),
                 marker="o", markersize=5, linestyle="none", elinewidth=1.1, capsize=2,
             )  # fmt: skip
         axes.set_yticks(range(len(rows)), rows)
