@@ -265,7 +265,11 @@ def evaluate(
     Without a command: all of it, in one report with tables and plots. Run again, it goes on where
     it was. Each command measures one thing only.
     """
-    if context.invoked_subcommand is not None:
+    command = context.invoked_subcommand
+    if command is not None:
+        sources = map(context.get_parameter_source, context.params)
+        if any(source is not None and source.name == "COMMANDLINE" for source in sources):
+            raise UsageError(f"Options go behind the command: edge-omni eval {command} …")
         return
     _checkout("evals.measure").run(
         data, out, bundle=bundle, other=other, llms=llm or (), limit=limit, jobs=jobs, seed=seed

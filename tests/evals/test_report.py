@@ -137,11 +137,19 @@ def test_what_fails_is_told_and_the_rest_is_there(data: Path, out: Path, tmp_pat
     assert "%" in rows(text, "questions, word error rate")["clean"][0]
 
 
-def test_a_folder_with_nothing_to_measure_on_is_refused(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "edge_omni", "eval", "--data", str(tmp_path)]
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--data", "samples/none"], "no folder samples/none"),
+        (["--data", "script"], "nothing to measure on"),
+        (["--limit", "1", "voice"], "Options go behind the command"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(arguments: list[str], says: str) -> None:
+    command = [sys.executable, "-m", "edge_omni", "eval", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "nothing to measure on" in done.stderr
+    assert says in done.stderr
 
 
 def test_text_in_tables_does_not_break_them(tmp_path: Path) -> None:
