@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from evals import paper, plots, report
+from evals.data import questions
 from evals.measured import Measured
 from evals.page import Plot, Row, Section, Table
 from evals.plan import NOISY
@@ -47,7 +48,7 @@ def _table(measured: Measured, folder: Path) -> Table:
     ]
     if len(plan.setups) == 2:
         rows += [_difference(measured, folder, under) for under in (None, *noise)]
-    count = len(measured.items(plan.read(plan.setups[0], folder)))
+    count = len(questions(folder, plan.limit))
     columns = ("", "asked by voice", "as text", "ratio")
     return Table(f"{folder.name}, {count} questions", columns, rows)
 

@@ -99,7 +99,7 @@ def _plan(
     if other is not None:
         setups.append(setup(other, seed=seed))
         if setups[0].label == setups[1].label:
-            setups[1] = replace(setups[1], label=f"{setups[1].label}, the other")
+            setups[1] = replace(setups[1], label=f"the other {setups[1].label}")
     brains = [brain for llm in (None, *llms) for brain in _brains(setups[0], llm)]
     return Plan(tuple(setups), tuple(brains), find(data), limit)
 

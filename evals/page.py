@@ -109,7 +109,7 @@ def _render(name: str, report: Report) -> str:
 
 def _figure(text: str) -> Markup:
     """A number, its unit and its interval, so that a line breaks before the interval only."""
-    text = text.replace(" %", "\N{NO-BREAK SPACE}%")
+    text = re.sub(r"(?<=\d) (?=%|points|MB)", "\N{NO-BREAK SPACE}", text)
     parts = re.fullmatch(r"(.+?) (\([^()]+ to [^()]+\))", text)
     if parts is None:
         return Markup.escape(text)
