@@ -86,7 +86,6 @@ def write(decoder: SpeechDecoder, folder: Path) -> None:
     rounded(decoder).eval()
     writer = decoder.writer
     width = writer.embedding.embedding_dim
-    hidden = decoder.prefix.enter[0].normalized_shape[0]
     export(
         Text(decoder),
         {"characters": torch.ones(1, 7, dtype=torch.int64), "steps": torch.arange(11)},
@@ -96,14 +95,7 @@ def write(decoder: SpeechDecoder, folder: Path) -> None:
         dynamic={"characters": {1: "n"}, "steps": {0: "t"}},
     )
     count_steps(folder / "decoder_text.onnx")
-    export(
-        Prefix(decoder),
-        {"hidden": torch.randn(1, 5, hidden)},
-        ["prefix_keys", "prefix_values"],
-        {},
-        folder / "decoder_prefix.onnx",
-        dynamic={"hidden": {1: "n"}},
-    )
+    write_prefix(decoder, folder / "decoder_prefix.onnx")
     state = first_state(writer)
     layers, heads, _, size = state["keys"].shape
     export(
@@ -118,6 +110,19 @@ def write(decoder: SpeechDecoder, folder: Path) -> None:
         state,
         folder / "decoder_step.onnx",
         dynamic={"prefix_keys": {2: "p"}, "prefix_values": {2: "p"}},
+    )
+
+
+def write_prefix(decoder: SpeechDecoder, path: Path) -> None:
+    """Write the prefix network, which belongs to one LLM."""
+    rounded(decoder.prefix).eval()
+    export(
+        Prefix(decoder),
+        {"hidden": torch.randn(1, 5, decoder.prefix.enter[0].normalized_shape[0])},
+        ["prefix_keys", "prefix_values"],
+        {},
+        path,
+        dynamic={"hidden": {1: "n"}},
     )
 
 

@@ -60,11 +60,9 @@ class MemoryGraph(nn.Module):
 class StepGraph(nn.Module):
     """Tokens in, the likeliest next tokens out."""
 
-    def __init__(
-        self, decoder: Decoder, banned: Sequence[int], likely: int, residual: nn.Module | None
-    ) -> None:
+    def __init__(self, decoder: Decoder, banned: Sequence[int], likely: int) -> None:
         super().__init__()
-        self.decoder, self.likely, self.residual = decoder, likely, residual
+        self.decoder, self.likely = decoder, likely
         self.register_buffer("bias", torch.zeros(decoder.sizes.vocabulary))
         self.bias[list(banned)] = -1e4
 
@@ -73,8 +71,7 @@ class StepGraph(nn.Module):
         hidden, after, attention = self.decoder(tokens, memory, past)
         probabilities = (self.decoder.logits(hidden) + self.bias).softmax(-1)
         top, ids = probabilities.topk(self.likely, dim=-1)
-        extra = () if self.residual is None else (self.residual(hidden),)
-        return (ids, top, hidden, attention, *extra, after)
+        return ids, top, hidden, attention, after
 
 
 def export_encoder(encoder: Encoder, path: Path, metadata: Mapping[str, str]) -> None:
@@ -95,12 +92,7 @@ def export_encoder(encoder: Encoder, path: Path, metadata: Mapping[str, str]) ->
 
 
 def export_adapter(
-    decoder: Decoder,
-    folder: Path,
-    banned: Sequence[int],
-    metadata: Mapping[str, str],
-    *,
-    residual: nn.Module | None = None,
+    decoder: Decoder, folder: Path, banned: Sequence[int], metadata: Mapping[str, str]
 ) -> None:
     """Write ``adapter_memory.onnx`` and ``adapter_step.onnx`` into ``folder``."""
     empty = decoder.first_past()
@@ -113,13 +105,21 @@ def export_adapter(
     )  # fmt: skip
     tokens = torch.zeros(1, 3, dtype=torch.int64)
     outputs = ["top_ids", "top_probs", "hidden", "attention"]
-    outputs += [] if residual is None else ["residual"]
     _export(
-        StepGraph(decoder, banned, min(LIKELY, decoder.sizes.vocabulary), residual),
+        StepGraph(decoder, banned, min(LIKELY, decoder.sizes.vocabulary)),
         folder / "adapter_step.onnx",
         {"tokens": tokens, "memory": memory}, {"self": decoder(tokens, memory, empty)[1]}, outputs,
         {"tokens": {1: "n"}, "memory": {4: "T"}, "self": {4: "past"}},
         _described({"self": empty}), metadata,
+    )  # fmt: skip
+
+
+def export_residual(residual: nn.Module, path: Path) -> None:
+    """Write ``hidden`` [1, n, width] to ``residual`` [1, n, llm_width], which belong to one LLM."""
+    width = residual.norm.normalized_shape[0]
+    _export(
+        residual, path, {"hidden": torch.zeros(1, 3, width)}, {}, ["residual"],
+        {"hidden": {1: "n"}, "residual": {1: "n"}}, {}, {},
     )  # fmt: skip
 
 
@@ -239,13 +239,11 @@ def main() -> None:
     from train import checkpoint
     from train.hearing import distil, whisper
     from train.hearing.data import END, PROMPT
-    from train.hearing.residual import load
     from train.hearing.vocabulary import SPECIAL, byte_alphabet, spelling
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--checkpoint", type=Path, help="without it, Whisper's own weights")
-    parser.add_argument("--residual", type=Path, help="residual.pt of train.hearing.residual")
     parser.add_argument("--float", action="store_true", help="keep 32-bit weights")
     options = parser.parse_args()
     model = distil.student()
@@ -256,8 +254,7 @@ def main() -> None:
     about = {"edge_omni.source": "Whisper base (MIT), adapted to 320 ms chunks"}
     options.bundle.mkdir(parents=True, exist_ok=True)
     export_encoder(model.encoder, options.bundle / "encoder.onnx", about)
-    residual = load(options.residual) if options.residual else None
-    export_adapter(model.decoder, options.bundle, banned, about, residual=residual)
+    export_adapter(model.decoder, options.bundle, banned, about)
     for name in () if options.float else ("encoder", "adapter_memory", "adapter_step"):
         quantise(options.bundle / f"{name}.onnx", 32 if name == "encoder" else 64)
     vocabulary, alphabet = whisper.load().vocabulary, byte_alphabet()

@@ -68,11 +68,12 @@ class TokenAdapter:
     Args:
         memory: graph from ``frames`` to its state ``memory``, what tokens attend to.
         step: graph from ``tokens`` and ``memory`` to ``top_ids``, ``top_probs``, ``attention``
-            and, where one was trained, ``residual``.
+            and ``hidden``.
         embedder: the LLM.
-        settings: ``vocabulary`` (file name), and when tokens settle, see :class:`TokenSearch`;
-            ``residual``: whether to add the residual (it belongs to one LLM).
+        settings: ``vocabulary`` (file name), and when tokens settle, see :class:`TokenSearch`.
         folder: where the vocabulary file is.
+        residual: graph from ``hidden`` [1, n, width] to ``residual`` [1, n, llm_width], which is
+            added to the embeddings, where one was trained for this LLM.
     """
 
     def __init__(
@@ -82,10 +83,11 @@ class TokenAdapter:
         embedder: Embedder,
         settings: Mapping[str, Any],
         folder: Path,
+        residual: Graph | None = None,
     ) -> None:
         self._spelling = Spelling(folder / settings["vocabulary"], embedder)
         self._search = TokenSearch(memory, step, self._spelling, settings)
-        self._residual = "residual" in step.outputs and bool(settings.get("residual", True))
+        self._residual = residual
         self._none = np.empty((0, self._spelling.width), np.float32)
         self.reset()
 
@@ -136,7 +138,10 @@ class TokenAdapter:
 
     def _embed(self, item: Hypothesis, first: bool) -> Rows:
         row = self._spelling.expectation(item.likely, item.weights, first)
-        return row + item.residual if self._residual and item.residual is not None else row
+        if self._residual is None:
+            return row
+        outputs, _ = self._residual({}, hidden=item.hidden[None, None])
+        return np.asarray(row + outputs["residual"].numpy()[0, 0], dtype=np.float32)
 
     def _stack(self, rows: list[Rows]) -> Rows:
         return np.stack(rows) if rows else self._none

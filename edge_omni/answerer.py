@@ -36,7 +36,6 @@ class Answerer:
         settings: where the answer is cut into text chunks.
         timeline: of the turn; the answer's steps are marked in it.
         backlog: how many seconds of sound the speaker still has to play.
-        use_hidden: whether the decoder understands this LLM's hidden states.
         on_text: told the answer's text as it grows.
 
     Attributes:
@@ -53,7 +52,6 @@ class Answerer:
         timeline: Timeline,
         *,
         backlog: Callable[[], float],
-        use_hidden: bool,
         on_text: Callable[[str], None],
     ) -> None:
         self._tokens = tokens
@@ -62,7 +60,6 @@ class Answerer:
         self._settings = settings
         self._timeline = timeline
         self._backlog = backlog
-        self._use_hidden = use_hidden
         self._on_text = on_text
         self.text = ""
         self.samples = 0
@@ -120,8 +117,7 @@ class Answerer:
             chunks.append(chunk)
 
     def _speak(self, chunk: TextChunk) -> Iterator[NDArray[np.float32]]:
-        hidden = chunk.hidden if self._use_hidden else None
-        blocks = self._decoder.speak(chunk.text, hidden, last=chunk.last)
+        blocks = self._decoder.speak(chunk.text, chunk.hidden, last=chunk.last)
         self._timeline.mark("prefill")
         for spoken in blocks:
             yield self._voice(spoken, chunk.start)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_omni.adaptation import Adaptation, find
 from edge_omni.adapter import FrameAdapter, Listener, TokenAdapter
 from edge_omni.answerer import Answerer
 from edge_omni.audio import files
@@ -48,11 +49,15 @@ class Assistant:
     Args:
         bundle: name or folder of a bundle.
         llm: another GGUF file than the bundle's own. It is heard and speaks without training.
+        adapted: use the residual and the prefix that were trained for the LLM, where there are.
         gpu_layers: layers of the LLM to run on a GPU, -1 for all; the speech graphs then use
             CUDA too, where this build of ONNX Runtime has it.
         system: another system prompt than the bundle's.
         seed: of everything that is drawn at random.
         threads: CPU threads of the LLM; all cores when None. Fewer are faster on a busy machine.
+
+    Attributes:
+        adaptation: what was trained for the LLM and is used.
 
     Raises:
         BundleError: the bundle is missing or damaged.
@@ -68,6 +73,7 @@ class Assistant:
         bundle: str | Path = "tiny",
         *,
         llm: str | Path | None = None,
+        adapted: bool = True,
         gpu_layers: int = 0,
         system: str | None = None,
         seed: int = 0,
@@ -83,8 +89,8 @@ class Assistant:
             threads=threads,
         )
         self.seed = seed
-        # Residual and prefix were trained on the hidden states of one LLM.
-        self._adapted = llm is None or self.bundle.made_for(self.llm.path)
+        known = manifest.llm.sha256 if llm is None else None
+        self.adaptation = find(self.bundle, self.llm.path, known) if adapted else Adaptation()
         providers = ("CUDAExecutionProvider",) if gpu_layers else ()
         self._providers = (*providers, "CPUExecutionProvider")
 
@@ -92,7 +98,7 @@ class Assistant:
         self.listener = Listener(encoder, self._adapter())
         self.decoder = SpeechDecoder(
             self._graph("decoder_text"),
-            self._graph("decoder_prefix"),
+            self._optional(self.adaptation.prefix),
             self._graph("decoder_step"),
             manifest.decoder,
         )
@@ -103,6 +109,9 @@ class Assistant:
     def _graph(self, role: str) -> Graph:
         return Graph(self.bundle.path(role), providers=self._providers)
 
+    def _optional(self, path: Path | None) -> Graph | None:
+        return None if path is None else Graph(path, providers=self._providers)
+
     def _adapter(self) -> TokenAdapter | FrameAdapter:
         adapter = self.bundle.manifest.adapter
         if adapter.kind == "token":
@@ -110,8 +119,9 @@ class Assistant:
                 self._graph("adapter_memory"),
                 self._graph("adapter_step"),
                 self.llm,
-                {**adapter.settings, "residual": self._adapted},
+                adapter.settings,
                 self.bundle.folder,
+                self._optional(self.adaptation.residual),
             )
         width = self.bundle.manifest.llm.width
         if width != self.llm.width:
@@ -188,7 +198,6 @@ class Assistant:
             self.bundle.manifest.speech,
             turn.timeline,
             backlog=backlog,
-            use_hidden=self._adapted,
             on_text=on_text,
         )
 

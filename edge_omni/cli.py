@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 bundle_app = typer.Typer(help="Look after bundles and their LLM.", no_args_is_help=True)
-eval_app = typer.Typer(help="Measure how well it hears, answers and speaks.", no_args_is_help=True)
+eval_app = typer.Typer(invoke_without_command=True)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(eval_app, name="eval")
 
@@ -121,6 +121,10 @@ def run(
         assistant = Assistant(
             bundle, llm=llm, gpu_layers=gpu_layers, system=system, seed=seed, threads=threads
         )
+    for problem in assistant.adaptation.left_out:
+        console.print(problem, style="yellow", markup=False)
+    if llm is not None:
+        console.print(f"{llm.name}: {assistant.adaptation}", style="dim", markup=False)
     turns: list[Turn] = []
     try:
         with TerminalView(console) as view:
@@ -232,6 +236,46 @@ def pull(bundle: Annotated[str, typer.Argument(help="Name or folder.")] = "tiny"
     console.print(f"The LLM is at {Bundle(bundle).pull()}")
 
 
+@eval_app.callback()
+def evaluate(
+    context: typer.Context,
+    data: Annotated[
+        Path, typer.Option(help="Folder with the folders to measure on, and noise/.")
+    ] = Path("../shared/data"),
+    out: Annotated[Path, typer.Option(help="Folder for the report and its figures.")] = Path(
+        "report"
+    ),
+    bundle: BundleOption = "tiny",
+    other: Annotated[
+        str | None, typer.Option(help="Another bundle, to set beside it, item by item.")
+    ] = None,
+    llm: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another LLM to ask the questions too; may be given again."),
+    ] = None,
+    limit: LimitOption = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes side by side, 1 GB each; one for each core."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the voice and of the intervals.")] = 0,
+) -> None:
+    """Measure how well it hears, answers and speaks.
+
+    Without a command: all of it, in one report with tables and plots. Run again, it goes on where
+    it was. Each command measures one thing only.
+    """
+    command = context.invoked_subcommand
+    if command is not None:
+        sources = map(context.get_parameter_source, context.params)
+        if any(source is not None and source.name == "COMMANDLINE" for source in sources):
+            raise UsageError(f"Options go behind the command: edge-omni eval {command} …")
+        return
+    _checkout("evals.measure").run(
+        data, out, bundle=bundle, other=other, llms=llm or (), limit=limit, jobs=jobs, seed=seed
+    )
+
+
 @eval_app.command()
 def qa(
     folder: Path,
@@ -298,6 +342,34 @@ def bench(
     _checkout("evals.bench").run(folder, bundle=bundle, llm=llm, limit=limit, json_path=json_path)
 
 
+@app.command()
+def adapt(
+    llm: Annotated[Path, typer.Option("--llm", help="The GGUF file to adapt to.")],
+    bundle: BundleOption = "tiny",
+    work: Annotated[
+        Path | None, typer.Option(help="Keep data and unfinished runs here, to go on from.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write it here; by default where `run` finds it.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=1, help="Processor time for everything.")] = 90,
+    stage: Annotated[str, typer.Option(help="residual, prefix or all.")] = "all",
+    recordings: Annotated[
+        Path | None, typer.Option(help="Folder of speech to hear besides, without transcripts.")
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(min=1, envvar="EDGE_OMNI_THREADS", help="Threads to compute with.")
+    ] = 1,
+) -> None:
+    """Train residual and prefix for another LLM, so that it hears and speaks better."""
+    if stage not in ("residual", "prefix", "all"):
+        raise UsageError(f"--stage {stage}: there are residual, prefix and all.")
+    _checkout("train.adapt").run(
+        llm, bundle=bundle, work=work, out=out, minutes=minutes, stage=stage,
+        recordings=recordings, threads=threads,
+    )  # fmt: skip
+
+
 def _checkout(name: str) -> ModuleType:
     """A module of the checkout that is no part of the installed package."""
     from edge_omni.llm import silence_native_logs
@@ -306,8 +378,8 @@ def _checkout(name: str) -> ModuleType:
     root = Path(__file__).resolve().parent.parent
     if not (root / name.split(".")[0]).is_dir():
         raise UsageError(
-            "This command needs a clone of edge-omni, installed with `pip install -e .[bench]`: "
-            "it is not part of the installed package."
+            "This command needs a clone of edge-omni, set up with `script/setup dev`: it is not "
+            "part of the installed package."
         )
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
@@ -315,5 +387,6 @@ def _checkout(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"{error.name} is missing. Install what measuring needs: `pip install -e .[bench]`."
+            f"{error.name} is missing. Install what measuring and training need: "
+            "`pip install -e .[bench,train]`."
         ) from error

@@ -64,7 +64,7 @@ class SpeechDecoder:
         text: ``characters`` int64 [1, n] to ``features`` float32 [1, T, width], one for each
             code, and ``durations`` float32 [1, n], in codes.
         prefix: ``hidden`` float32 [1, n, llm_width] to ``prefix_keys`` and ``prefix_values``
-            float32 [layers, heads, n, size].
+            float32 [layers, heads, n, size]; None where none was trained for this LLM.
         step: ``code`` int64 [1, 1], ``feature`` float32 [1, 1, width] and the prefix to
             ``scores`` float32 [1, codes]; its state is the key/value cache.
         config: the manifest's section ``decoder``: ``characters`` (a string; the place of each is
@@ -72,16 +72,23 @@ class SpeechDecoder:
             code before the first), ``top_k``, ``temperature``, ``longest_text`` (characters read
             at once), ``block`` (codes handed on at once).
 
+    Attributes:
+        top_k: each code is drawn from so many of the likeliest; the manifest's at first.
+        use_prefix: whether hidden states are used where they are given.
+
     Raises:
         BundleError: the manifest lacks one of the settings.
     """
 
-    def __init__(self, text: Graph, prefix: Graph, step: Graph, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, text: Graph, prefix: Graph | None, step: Graph, config: Mapping[str, Any]
+    ) -> None:
         require("decoder", config, _SETTINGS)
         self._text, self._prefix, self._step = text, prefix, step
         self._ids = {character: i for i, character in enumerate(config["characters"])}
         self._begin = int(config["begin"])
-        self._top_k = int(config["top_k"])
+        self.top_k = int(config["top_k"])
+        self.use_prefix = True
         self._temperature = float(config["temperature"])
         self._longest = int(config["longest_text"])
         self._block = int(config["block"])
@@ -102,8 +109,8 @@ class SpeechDecoder:
 
         Args:
             text: the chunk as the LLM wrote it; nothing is said of what cannot be said.
-            hidden: the LLM's hidden states at its tokens, float32 [n, llm_width]; None for an LLM
-                that the decoder was not trained with.
+            hidden: the LLM's hidden states at its tokens, float32 [n, llm_width], if there are
+                any; they count for nothing without a prefix network.
             last: whether the answer ends here, so that the voice falls though no mark says so.
         """
         keys, values = self._prefix_of(hidden)
@@ -142,10 +149,10 @@ class SpeechDecoder:
             prefix_values=values,
         )
         scores = outputs["scores"].numpy()[0]
-        if self._top_k == 1:
+        if self.top_k == 1:
             self._code = int(scores.argmax())
             return self._code
-        top = np.argpartition(scores, -self._top_k)[-self._top_k :]
+        top = np.argpartition(scores, -self.top_k)[-self.top_k :]
         odds = np.exp((scores[top] - scores[top].max()) / self._temperature)
         odds = np.cumsum(odds / odds.sum())
         chosen = int(np.searchsorted(odds, self._random.random()))
@@ -153,7 +160,7 @@ class SpeechDecoder:
         return self._code
 
     def _prefix_of(self, hidden: NDArray[np.float32] | None) -> tuple[Any, Any]:
-        if hidden is None or len(hidden) == 0:
+        if self._prefix is None or not self.use_prefix or hidden is None or len(hidden) == 0:
             return self._no_prefix, self._no_prefix
         outputs, _ = self._prefix({}, hidden=hidden[None].astype(np.float32))
         return outputs["prefix_keys"], outputs["prefix_values"]

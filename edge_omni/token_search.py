@@ -40,7 +40,7 @@ class Hypothesis:
         peak: the frame its attention lies on, of those that the token before leaves to it.
         look: the frame most attended to, wherever it is. Some tokens rest on a silent one.
         likely, weights: the likeliest tokens [k] and their probabilities [k].
-        residual: what the adapter adds to the embedding, [width], if it was trained to.
+        hidden: the decoder's hidden state that the token was read from, [width].
     """
 
     token: int
@@ -48,7 +48,7 @@ class Hypothesis:
     look: int
     likely: NDArray[np.int64]
     weights: NDArray[np.float32]
-    residual: NDArray[np.float32] | None
+    hidden: NDArray[np.float32]
 
     def like(self, other: Hypothesis) -> bool:
         """Whether the two would be embedded alike."""
@@ -63,7 +63,7 @@ class _Reading:
     attention: NDArray[np.float32]
     likely: NDArray[np.int64]
     weights: NDArray[np.float32]
-    residual: NDArray[np.float32] | None
+    hidden: NDArray[np.float32]
 
     def after(self, peak: int) -> Hypothesis:
         """The token, when the one before it lies on frame ``peak``."""
@@ -71,7 +71,7 @@ class _Reading:
         start = min(max(0, peak - _OVERLAP), len(smooth) - 1)
         return Hypothesis(
             self.token, start + int(smooth[start:].argmax()), int(smooth.argmax()),
-            self.likely, self.weights, self.residual,
+            self.likely, self.weights, self.hidden,
         )  # fmt: skip
 
 
@@ -190,14 +190,11 @@ class TokenSearch:
         )
         ids, weights = outputs["top_ids"].numpy()[0], outputs["top_probs"].numpy()[0]
         attention = outputs["attention"].numpy()[0]
-        residual = outputs["residual"].numpy()[0] if "residual" in outputs else None
+        hidden = outputs["hidden"].numpy()[0]
         return [
-            _Reading(
-                int(ids[i, 0]), attention[i], ids[i], weights[i],
-                None if residual is None else residual[i],
-            )
+            _Reading(int(ids[i, 0]), attention[i], ids[i], weights[i], hidden[i])
             for i in range(len(tokens) - count, len(tokens))
-        ], state  # fmt: skip
+        ], state
 
     def _count_settled(self, found: list[Hypothesis]) -> int:
         if self._frames >= self._segment and self._silence(found) >= self._pause:

@@ -7,7 +7,6 @@ before it decides is the same for both and left out.
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from edge_omni.bundle import MANIFEST, Bundle
 from edge_omni.errors import EdgeOmniError
 from evals import report
 from evals.data import QUESTIONS, questions, sounds
+from evals.machine import processor
 
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEMS = {"edge_omni": "evals.ours", "cascade": "evals.cascade"}
@@ -61,7 +61,7 @@ def run(
         "llm": str((llm or Bundle(bundle).find_llm()).resolve()),
     }
     figures: dict[str, Any] = {
-        "machine": {"cpu": _processor(), "cores": os.cpu_count(), "load_before": load},
+        "machine": {"cpu": processor(), "cores": os.cpu_count(), "load_before": load},
         "recordings": len(recordings),
     }
     for name, module in SYSTEMS.items():
@@ -164,12 +164,3 @@ def _show(figures: Mapping[str, Any]) -> None:
                     f"{ratio[f'{step}_{share}']:.2f}" if f"{step}_{share}" in ratio else "",
                 )
     report.console.print(table)
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -5,15 +5,72 @@ are looked for; a folder of bare recordings is compared with Whisper base, which
 them whole.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_omni.assistant import Assistant
 from edge_omni.audio import files
 from evals import report
-from evals.conditions import Condition, condition
+from evals.conditions import condition
 from evals.data import QUESTIONS, SLOTS, questions, slots, sounds
-from evals.text import contains, word_error_rate
+from evals.jobs import Item, Job
+from evals.rates import Rate
+from evals.setup import HEARS, Setup, assistant, close, file_hash, judge, setup
+from evals.text import contains, word_error_rate, word_errors
+
+
+def recordings(folder: Path, limit: int | None = None) -> list[Path]:
+    """The recordings of a folder of any kind, the first ``limit`` of them."""
+    if (folder / QUESTIONS).is_file():
+        return [item.audio for item in questions(folder, limit)]
+    if (folder / SLOTS).is_file():
+        return [item.audio for item in slots(folder, limit)]
+    return sounds(folder, limit)
+
+
+@dataclass(frozen=True)
+class Hear(Job[Path]):
+    """Captions the recordings of a folder; Whisper base does so where there is no setup."""
+
+    setup: Setup | None
+    folder: Path
+    under: str | None = None
+    noise: Path | None = None
+    limit: int | None = None
+
+    @property
+    def name(self) -> str:
+        who = self.setup.label if self.setup else "Whisper base"
+        return f"hear {who}, {self.folder.name}, {self.under or 'clean'}"
+
+    def decided_by(self) -> Any:
+        noise = file_hash(self.noise) if self.noise else None
+        return [self.setup and self.setup.parts(*HEARS), self.under, noise]
+
+    def inputs(self) -> list[Path]:
+        return recordings(self.folder, self.limit)
+
+    def measure(self, one: Path) -> Item:
+        sound = condition(self.under, self.noise)(files.read(one))
+        listen = assistant(self.setup).hear if self.setup else judge().listen
+        return {"file": one.name, "caption": listen(sound).strip()}
+
+
+def errors(references: Iterable[str], items: Iterable[Item]) -> Rate:
+    """Word errors of captions."""
+    pairs = zip(references, items, strict=True)
+    return Rate.of(word_errors(reference, item["caption"]) for reference, item in pairs)
+
+
+def found(wanted: Iterable[tuple[str, ...]], items: Iterable[Item]) -> Rate:
+    """Phrases found in captions."""
+    return Rate.of(
+        (sum(contains(item["caption"], phrase) for phrase in phrases), len(phrases))
+        for phrases, item in zip(wanted, items, strict=True)
+    )
 
 
 def run(
@@ -28,24 +85,17 @@ def run(
 ) -> dict[str, Any]:
     """Captions every recording of `folder`, `under` a condition if one is named, and compares."""
     report.check(json_path)
-    change = condition(under, noise)
+    condition(under, noise)
+    captions = Hear(setup(bundle, llm), folder, under, noise, limit).run()
+    close()
     if (folder / SLOTS).is_file():
-        recordings = slots(folder, limit)
-        captions = _captions([item.audio for item in recordings], bundle, llm, change)
-        figures = _phrases(captions, [item.phrases for item in recordings])
+        figures = _phrases(captions, [item.phrases for item in slots(folder, limit)])
         rows = {"phrases found": report.percent(figures["phrases"])}
     elif (folder / QUESTIONS).is_file():
-        asked = questions(folder, limit)
-        captions = _captions([item.audio for item in asked], bundle, llm, change)
-        figures = _errors(captions, [item.question for item in asked])
+        figures = _errors(captions, [item.question for item in questions(folder, limit)])
         rows = {"word error rate": report.percent(figures["wer"])}
     else:
-        from evals.judge import Judge
-
-        recordings_only = sounds(folder, limit)
-        captions = _captions(recordings_only, bundle, llm, change)
-        judge = Judge()
-        references = [judge.listen(path) for path in report.progress(recordings_only, "Judging")]
+        references = [item["caption"] for item in Hear(None, folder, limit=limit).run()]
         figures = {**_errors(captions, references), "reference": "whisper-base"}
         rows = {"word error rate against Whisper base": report.percent(figures["wer"])}
     figures["under"] = under
@@ -55,43 +105,28 @@ def run(
     return figures
 
 
-def _captions(
-    recordings: list[Path], bundle: str | Path, llm: Path | None, change: Condition
-) -> list[tuple[Path, str]]:
-    assistant = Assistant(bundle, llm=llm)
-    captions = [
-        (path, assistant.hear(change(files.read(path))).strip())
-        for path in report.progress(recordings, "Listening")
-    ]
-    assistant.close()
-    return captions
-
-
-def _errors(captions: list[tuple[Path, str]], references: list[str]) -> dict[str, Any]:
+def _errors(captions: list[Item], references: list[str]) -> dict[str, Any]:
     items = [
         {
-            "file": path.name,
+            **item,
             "reference": reference,
-            "caption": caption,
-            "wer": word_error_rate([reference], [caption]),
+            "wer": word_error_rate([reference], [item["caption"]]),
         }
-        for (path, caption), reference in zip(captions, references, strict=True)
+        for item, reference in zip(captions, references, strict=True)
     ]
-    wer = word_error_rate(references, [caption for _, caption in captions])
+    wer = errors(references, captions).value
     return {"wer": wer, "counts": {"recordings": len(items)}, "items": items}
 
 
-def _phrases(captions: list[tuple[Path, str]], wanted: list[tuple[str, ...]]) -> dict[str, Any]:
+def _phrases(captions: list[Item], wanted: list[tuple[str, ...]]) -> dict[str, Any]:
     items = [
         {
-            "file": path.name,
-            "caption": caption,
-            "found": [phrase for phrase in phrases if contains(caption, phrase)],
-            "missed": [phrase for phrase in phrases if not contains(caption, phrase)],
+            **item,
+            "found": [phrase for phrase in phrases if contains(item["caption"], phrase)],
+            "missed": [phrase for phrase in phrases if not contains(item["caption"], phrase)],
         }
-        for (path, caption), phrases in zip(captions, wanted, strict=True)
+        for item, phrases in zip(captions, wanted, strict=True)
     ]
-    found = sum(len(item["found"]) for item in items)
-    total = sum(map(len, wanted))
-    counts = {"recordings": len(items), "phrases": total, "found": found}
-    return {"phrases": found / total, "counts": counts, "items": items}
+    rate = found(wanted, captions)
+    counts = {"recordings": len(items), "phrases": sum(rate.wholes), "found": sum(rate.parts)}
+    return {"phrases": rate.value, "counts": counts, "items": items}

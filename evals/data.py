@@ -9,6 +9,7 @@ from edge_omni.errors import UsageError
 QUESTIONS = "questions.tsv"
 SLOTS = "slots.tsv"
 SOUNDS = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
+NOISE = "noise"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,49 @@ class Slots:
 
     audio: Path
     phrases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Folders to measure on, by what is in them.
+
+    Attributes:
+        questions: with questions.tsv.
+        slots: with slots.tsv.
+        recordings: with sound files alone.
+        noise: a recording to mix into speech, if there is one.
+    """
+
+    questions: tuple[Path, ...]
+    slots: tuple[Path, ...]
+    recordings: tuple[Path, ...]
+    noise: Path | None
+
+
+def find(folder: Path) -> Sets:
+    """What ``folder`` and the folders in it hold; noise is the first file of the folder noise.
+
+    Raises:
+        UsageError: nothing that could be measured on.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder} to measure on. Name one with --data.")
+    folder = folder.resolve()
+    found: dict[str, list[Path]] = {"questions": [], "slots": [], "recordings": [], NOISE: []}
+    for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
+        if (place / QUESTIONS).is_file():
+            found["questions"].append(place)
+        elif (place / SLOTS).is_file():
+            found["slots"].append(place)
+        elif _sounds(place):
+            found[NOISE if place.name == NOISE else "recordings"].append(place)
+    questions, slots, recordings, noise = map(tuple, found.values())
+    if not (questions or slots or recordings):
+        raise UsageError(
+            f"{folder} holds nothing to measure on: no folder with {QUESTIONS}, with {SLOTS} or "
+            "with sound files."
+        )
+    return Sets(questions, slots, recordings, _sounds(noise[0])[0] if noise else None)
 
 
 def questions(folder: Path, limit: int | None = None) -> list[Question]:
@@ -46,10 +90,14 @@ def slots(folder: Path, limit: int | None = None) -> list[Slots]:
 
 def sounds(folder: Path, limit: int | None = None) -> list[Path]:
     """The sound files of a folder without a table, by name."""
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SOUNDS)
+    found = _sounds(folder)
     if not found:
         raise UsageError(f"{folder} holds no sound files.")
     return found[:limit]
+
+
+def _sounds(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SOUNDS)
 
 
 def _rows(table: Path, columns: tuple[str, ...], limit: int | None) -> list[dict[str, str]]:

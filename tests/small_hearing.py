@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from convert import hearing
 from edge_omni.adapter import TokenAdapter
@@ -18,6 +17,7 @@ from edge_omni.graph import Graph
 from train.hearing.decoder import Decoder, DecoderSizes
 from train.hearing.encoder import Encoder as TorchEncoder
 from train.hearing.encoder import EncoderSizes
+from train.hearing.residual import Residual
 
 WIDTH, LLM_WIDTH = 128, 12
 ENCODER = {"chunk": 5120, "frame": 320, "width": WIDTH, "provisional": 32}
@@ -49,25 +49,13 @@ class Letters:
         return self.table[list(tokens)]
 
 
-class Residual(nn.Module):
-    """A linear residual."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(WIDTH, LLM_WIDTH)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        added: Tensor = self.linear(hidden)
-        return added
-
-
 class Parts:
     """Torch modules and the folder that holds their graphs.
 
     Positions and context are so short that ten seconds of sound go round both.
     """
 
-    def __init__(self, folder: Path, *, residual: bool = False) -> None:
+    def __init__(self, folder: Path) -> None:
         torch.manual_seed(1)
         sizes = EncoderSizes(width=WIDTH, layers=2, positions=100, context=48, ahead=2)
         self.encoder = TorchEncoder(sizes).eval()
@@ -75,10 +63,12 @@ class Parts:
             DecoderSizes(width=WIDTH, layers=2, positions=448, vocabulary=len(TEXTS)),
             [(0, 1), (1, 0)],
         ).eval()
-        self.residual = Residual().eval() if residual else None
+        self.residual = Residual(WIDTH, LLM_WIDTH).eval()
+        torch.nn.init.normal_(self.residual.outer.weight)
         self.folder = folder
         hearing.export_encoder(self.encoder, folder / "encoder.onnx", {})
-        hearing.export_adapter(self.decoder, folder, PROMPT, {}, residual=self.residual)
+        hearing.export_adapter(self.decoder, folder, PROMPT, {})
+        hearing.export_residual(self.residual, folder / "residual.onnx")
         hearing.write_tokens(folder / "tokens.json", TEXTS, PROMPT, END)
 
     def graph(self, name: str) -> Graph:
@@ -87,13 +77,16 @@ class Parts:
     def runtime_encoder(self) -> Encoder:
         return Encoder(self.graph("encoder"), ENCODER)
 
-    def runtime_adapter(self, settings: Mapping[str, Any] = SETTINGS) -> TokenAdapter:
+    def runtime_adapter(
+        self, settings: Mapping[str, Any] = SETTINGS, *, residual: bool = False
+    ) -> TokenAdapter:
         return TokenAdapter(
             self.graph("adapter_memory"),
             self.graph("adapter_step"),
             Letters(),
             settings,
             self.folder,
+            self.graph("residual") if residual else None,
         )
 
 

@@ -22,14 +22,14 @@ from edge_omni.encoder import Encoder, Frames
 from edge_omni.errors import BundleError
 from edge_omni.graph import STATE_KEY, Graph
 from edge_omni.spelling import Spelling
-from edge_omni.token_search import repeated
+from edge_omni.token_search import TokenSearch, repeated
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
-    return Parts(tmp_path_factory.mktemp("hearing"), residual=True)
+    return Parts(tmp_path_factory.mktemp("hearing"))
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,7 @@ def tiny() -> Listener:
     bundle = Bundle("tiny")
     adapter = bundle.manifest.adapter
     graphs = [Graph(bundle.path(role)) for role in ("encoder", "adapter_memory", "adapter_step")]
-    token_adapter = TokenAdapter(
-        graphs[1], graphs[2], Letters(), {**adapter.settings, "residual": False}, bundle.folder
-    )
+    token_adapter = TokenAdapter(graphs[1], graphs[2], Letters(), adapter.settings, bundle.folder)
     return Listener(Encoder(graphs[0], bundle.manifest.encoder), token_adapter)
 
 
@@ -146,15 +144,23 @@ def test_the_first_word_of_a_turn_has_no_space(parts: Parts) -> None:
     assert not np.array_equal(spelling.row(4), alone)
 
 
-def test_the_residual_belongs_to_one_llm_and_can_be_left_out(parts: Parts) -> None:
-    rows = []
-    for residual in (True, False):
-        adapter = parts.runtime_adapter({**SETTINGS, "residual": residual})
-        frames = parts.runtime_encoder().push(noise(1.6))
-        rows.append(adapter.finish(frames).settled)
-    assert rows[0].shape == rows[1].shape
-    assert len(rows[0])
-    assert not np.allclose(rows[0], rows[1])
+def test_the_residual_is_added_to_the_embeddings_as_torch_has_it(parts: Parts) -> None:
+    frames = parts.runtime_encoder().push(noise(1.6))
+    plain, added = (
+        parts.runtime_adapter(residual=residual).finish(frames).settled
+        for residual in (False, True)
+    )
+    spelling = Spelling(parts.folder / "tokens.json", Letters())
+    memory, step = parts.graph("adapter_memory"), parts.graph("adapter_step")
+    search = TokenSearch(memory, step, spelling, SETTINGS)
+    search.add(frames)
+    heard, _ = search.advance(final=True)
+    hidden = torch.from_numpy(np.stack([item.hidden for item in heard]))
+    with torch.no_grad():
+        wanted = parts.residual(hidden[None])[0].numpy()
+    assert len(plain) > 1
+    assert np.abs(wanted).mean() > 0.1
+    np.testing.assert_allclose(added - plain, wanted, atol=1e-3)
 
 
 def test_a_damaged_vocabulary_is_told(tmp_path: Path) -> None:

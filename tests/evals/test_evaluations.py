@@ -55,13 +55,6 @@ def test_captions_over_the_telephone(folder: Path) -> None:
     assert figures["wer"] <= 0.5
 
 
-def test_intervals_hold_the_figure_and_shrink_with_the_number_of_questions() -> None:
-    few = qa.intervals([True, False] * 10, [True, True] * 10)
-    many = qa.intervals([True, False] * 200, [True, True] * 200)
-    assert few["ratio"][0] < many["ratio"][0] < 0.5 < many["ratio"][1] < few["ratio"][1]
-    assert few == qa.intervals([True, False] * 10, [True, True] * 10)
-
-
 def test_captions_against_phrases(folder: Path) -> None:
     (folder / "slots.tsv").write_text(SLOTS)
     figures = captions.run(folder)

@@ -46,9 +46,12 @@ def listener(bundle: Path, threads: int = 1) -> Listener:
     def graph(name: str) -> Graph:
         return Graph(bundle / f"{name}.onnx", threads=threads)
 
-    settings = {**manifest["adapter"]["settings"], "residual": False}
     adapter = TokenAdapter(
-        graph("adapter_memory"), graph("adapter_step"), NoLanguageModel(), settings, bundle
+        graph("adapter_memory"),
+        graph("adapter_step"),
+        NoLanguageModel(),
+        manifest["adapter"]["settings"],
+        bundle,
     )
     return Listener(Encoder(graph("encoder"), manifest["encoder"]), adapter)
 

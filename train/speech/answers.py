@@ -1,7 +1,7 @@
-"""The frozen LLM's own spoken answers: sentences to learn from, with the LLM's hidden states.
+"""The frozen LLM's own spoken answers: sentences to learn from.
 
-Many answers are generated side by side in one batch, which costs one core a quarter of the time
-that one after another would.
+Many answers are generated side by side in one batch, which costs one core less than one answer
+after another would.
 
     python -m train.speech.answers --work DIR --llm FILE.gguf --batches 60
 """
@@ -9,19 +9,16 @@ that one after another would.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
-import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge_omni.conversation import ChatLayout
-from edge_omni.llm import model_parameters
+from edge_omni.llm import silence_native_logs
+from train.batched import BatchedLLM, batches
 from train.speech import texts
 
 SYSTEM = "You are a voice assistant. Answer in one or two short, plain, spoken sentences."
@@ -44,126 +41,31 @@ QUESTIONS = (
 )
 
 
-@dataclass
-class Sentence:
-    """One sentence of an answer.
+class Sampler:
+    """The next token: one of the 30 likeliest, at temperature 0.8."""
 
-    Attributes:
-        hidden: float16 [tokens, width], the LLM's hidden state at each of its tokens.
-    """
+    def __init__(self, seed: int) -> None:
+        self._dice = np.random.default_rng(seed)
 
-    text: str
-    hidden: NDArray[np.float16]
-
-
-class Generator:
-    """Answers many questions at once.
-
-    Args:
-        path: the GGUF file.
-        width: questions answered side by side.
-        limit: tokens of an answer at most.
-    """
-
-    def __init__(self, path: Path, width: int, limit: int, threads: int) -> None:
-        llama_cpp.llama_log_set(_quiet, None)
-        self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), model_parameters())
-        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
-        options = llama_cpp.llama_context_default_params()
-        options.n_ctx = 8192
-        options.n_batch = options.n_ubatch = 2048
-        options.n_seq_max = width
-        options.kv_unified = True
-        options.n_threads = options.n_threads_batch = threads
-        options.embeddings = True
-        options.pooling_type = 0
-        self._context = llama_cpp.llama_init_from_model(self._model, options)
-        self._batch = llama_cpp.llama_batch_init(2048, 0, 1)
-        self._width, self._limit = width, limit
-        self._hidden = int(llama_cpp.llama_model_n_embd(self._model))
-        self._vocabulary = int(llama_cpp.llama_vocab_n_tokens(self._vocab))
-        template = llama_cpp.llama_model_chat_template(self._model, None).decode()
-        self._layout = ChatLayout.from_template(template, SYSTEM)
-
-    def answers(
-        self, questions: list[str], seed: int
-    ) -> list[tuple[list[bytes], NDArray[np.float16]]]:
-        """For each question the pieces of its answer and the hidden state at each."""
-        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)
-        rng = np.random.default_rng(seed)
-        prompts = [self._tokens(self._layout.opening + q + self._layout.answer) for q in questions]
-        rows = [(token, at, s) for s, p in enumerate(prompts) for at, token in enumerate(p)]
-        last = np.cumsum([len(p) for p in prompts]) - 1
-        self._decode(rows, wanted=set(last.tolist()))
-        following = {s: self._sample(int(i), rng) for s, i in enumerate(last)}
-        pieces: list[list[bytes]] = [[] for _ in questions]
-        hidden: list[list[NDArray[np.float16]]] = [[] for _ in questions]
-        for step in range(self._limit):
-            following = {
-                s: token
-                for s, token in following.items()
-                if not llama_cpp.llama_vocab_is_eog(self._vocab, token)
-            }
-            if not following:
-                break
-            self._decode([(t, len(prompts[s]) + step, s) for s, t in following.items()])
-            for i, (s, token) in enumerate(following.items()):
-                pieces[s].append(self._piece(token))
-                hidden[s].append(self._state(i))
-            following = {s: self._sample(i, rng) for i, s in enumerate(following)}
-        return [(p, np.stack(h)) for p, h in zip(pieces, hidden, strict=True) if p]
-
-    def _decode(self, rows: list[tuple[int, int, int]], wanted: set[int] | None = None) -> None:
-        for i, (token, position, sequence) in enumerate(rows):
-            self._batch.token[i] = token
-            self._batch.pos[i] = position
-            self._batch.n_seq_id[i] = 1
-            self._batch.seq_id[i][0] = sequence
-            self._batch.logits[i] = wanted is None or i in wanted
-        self._batch.n_tokens = len(rows)
-        if llama_cpp.llama_decode(self._context, self._batch) != 0:
-            raise RuntimeError("llama.cpp could not decode the batch")
-
-    def _sample(self, row: int, rng: np.random.Generator) -> int:
-        """Top 30 at temperature 0.8."""
-        values = llama_cpp.llama_get_logits_ith(self._context, row)
-        logits = np.ctypeslib.as_array(values, shape=(self._vocabulary,))
+    def __call__(self, logits: NDArray[np.float32]) -> int:
+        """See :meth:`train.batched.BatchedLLM.write`."""
         top = np.argpartition(logits, -30)[-30:]
         odds = np.exp((logits[top] - logits[top].max()) / 0.8)
-        return int(rng.choice(top, p=odds / odds.sum()))
-
-    def _state(self, row: int) -> NDArray[np.float16]:
-        values = llama_cpp.llama_get_embeddings_ith(self._context, row)
-        return np.ctypeslib.as_array(values, shape=(self._hidden,)).astype(np.float16)
-
-    def _tokens(self, text: str) -> list[int]:
-        data = text.encode()
-        out = (llama_cpp.llama_token * (len(data) + 8))()
-        count = llama_cpp.llama_tokenize(self._vocab, data, len(data), out, len(out), False, True)
-        return list(out[:count])
-
-    def _piece(self, token: int) -> bytes:
-        buffer = (llama_cpp.ctypes.c_char * 128)()
-        size = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, 128, 0, False)
-        return bytes(buffer[: max(size, 0)])
+        return int(self._dice.choice(top, p=odds / odds.sum()))
 
 
-@llama_cpp.llama_log_callback
-def _quiet(level: int, text: bytes, data: object) -> None:
-    """Drop the message."""
+def answers(llm: BatchedLLM, asked: list[str], limit: int, seed: int) -> list[str]:
+    """The LLM's answer to each question, of at most so many tokens."""
+    tokens, sampler = [llm.tokenize(question) for question in asked], Sampler(seed)
+    spans = batches([len(question) + len(llm.header) for question in tokens])
+    written = [answer for span in spans for answer in llm.write(tokens[span], limit, sampler)]
+    return [b"".join(map(llm.piece, answer)).decode("utf-8", "replace") for answer in written]
 
 
-def sentences(pieces: list[bytes], hidden: NDArray[np.float16]) -> list[Sentence]:
+def sentences(answer: str) -> list[str]:
     """The whole sentences of an answer that can be read as they stand."""
-    raw = b"".join(pieces)
-    ends = np.cumsum([len(p) for p in pieces])
-    found = []
-    for match in re.finditer(rb"[^.!?\n]+[.!?]+(?=\s|$)", raw):
-        text = match[0].decode("utf-8", "replace").strip()
-        first, last = np.searchsorted(ends, [match.start() + 1, match.end()])
-        if texts.speakable(text) and len(text.split()) > 1:
-            found.append(Sentence(text, hidden[first : last + 1]))
-    return found
+    found = (match.strip() for match in re.findall(r"[^.!?\n]+[.!?]+(?=\s|$)", answer))
+    return [text for text in found if texts.speakable(text) and len(text.split()) > 1]
 
 
 def questions(count: int, rng: random.Random) -> list[str]:
@@ -174,16 +76,6 @@ def questions(count: int, rng: random.Random) -> list[str]:
         re.sub(r"\{(\w+)\}", lambda match: rng.choice(pick[match[1]]), rng.choice(QUESTIONS))
         for _ in range(count)
     ]
-
-
-def load(work: Path) -> dict[str, NDArray[np.float16]]:
-    """Hidden states of every sentence: float16 [tokens, width]."""
-    found: dict[str, NDArray[np.float16]] = {}
-    for path in sorted((work / "answers").glob("*.npz")):
-        with np.load(path) as batch:
-            parts = np.split(batch["hidden"], np.cumsum(batch["counts"])[:-1])
-            found.update(zip(map(str, batch["texts"]), parts, strict=True))
-    return found
 
 
 def main() -> None:
@@ -197,23 +89,19 @@ def main() -> None:
     args = parser.parse_args()
     folder = args.work / "answers"
     folder.mkdir(parents=True, exist_ok=True)
-    generator = Generator(args.llm, args.width, args.limit, args.threads)
-    for number in tqdm(range(args.batches), desc="answers", unit="batch"):
-        path = folder / f"{number:04d}.npz"
+    silence_native_logs()
+    llm = BatchedLLM(args.llm, SYSTEM, context=4096, threads=args.threads)
+    paths = [folder / f"{number:04d}.txt" for number in range(args.batches)]
+    for number, path in enumerate(tqdm(paths, desc="answers", unit="batch")):
         if path.exists():
             continue
         asked = questions(args.width, random.Random(number))
-        made = [s for a in generator.answers(asked, number) for s in sentences(*a)]
+        written = answers(llm, asked, args.limit, number)
         partial = path.with_suffix(".part")
-        with partial.open("wb") as file:
-            np.savez(
-                file,
-                texts=np.array([s.text for s in made]),
-                counts=np.array([len(s.hidden) for s in made]),
-                hidden=np.concatenate([s.hidden for s in made]),
-            )
+        partial.write_text("\n".join(text for answer in written for text in sentences(answer)))
         partial.rename(path)
-    (args.work / "texts" / "answers.txt").write_text("\n".join(load(args.work)) + "\n")
+    made = dict.fromkeys(text for path in paths for text in path.read_text().splitlines())
+    (args.work / "texts" / "answers.txt").write_text("\n".join(made) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge_omni.bundle import Bundle
-from edge_omni.conversation import ChatLayout
-from edge_omni.llm import LLM, silence_native_logs
+from edge_omni.llm import silence_native_logs
+from train.batched import BatchedLLM, batches
 from train.speech import aligned
 
 REQUESTS = (
@@ -36,85 +35,21 @@ REQUESTS = (
 )
 TOGETHER = 2
 """Sentences of one answer: every other one opens it, and every other one goes on in it."""
-BATCH, SEQUENCES = 512, 64
-"""Tokens that are read at once, and answers at most."""
 
 
-class Reader(LLM):
-    """An LLM that reads many answers side by side.
-
-    Args:
-        path: the GGUF file.
-        system: the system prompt.
-    """
-
-    def __init__(self, path: Path, system: str, threads: int) -> None:
-        super().__init__(path, context=2 * BATCH, sequences=SEQUENCES + 1, threads=threads)
-        self._layout = ChatLayout.from_template(self.chat_template or "", system)
-        self._bos = [] if self.bos is None else [self.bos]
-
-    def read(self, request: str, answers: Sequence[Sequence[int]]) -> list[NDArray[np.float16]]:
-        """Hidden states after the final norm, at each token of each answer to ``request``.
-
-        Args:
-            answers: tokens, at most ``BATCH`` in all and ``SEQUENCES`` answers.
-
-        Returns:
-            float16 [tokens, width] for each answer.
-        """
-        llama_cpp.llama_memory_clear(self._memory, True)
-        self._positions = [0] * len(self._positions)
-        opening = self._opening(request)
-        self.append(opening)
-        batch, row = self._tokens, 0
-        for sequence, tokens in enumerate(answers, 1):
-            self.fork(0, sequence)
-            for place, token in enumerate(tokens, len(opening)):
-                batch.token[row], batch.pos[row] = token, place
-                batch.n_seq_id[row], batch.seq_id[row][0] = 1, sequence
-                batch.logits[row] = True
-                row += 1
-        batch.n_tokens = row
-        if llama_cpp.llama_decode(self._context, batch) != 0:
-            raise RuntimeError(f"llama.cpp could not read {row} tokens at once")
-        values = llama_cpp.llama_get_embeddings(self._context)
-        states = np.ctypeslib.as_array(values, shape=(row, self.width)).astype(np.float16)
-        return np.split(states, np.cumsum([len(tokens) for tokens in answers])[:-1])
-
-    def _opening(self, request: str) -> list[int]:
-        """System prompt, request and the answer's header."""
-        parts = self._layout.opening, request, self._layout.answer
-        tokens = [t for part in parts for t in self.tokenize(part, special=part is not request)]
-        return tokens if tokens[:1] == self._bos else [*self._bos, *tokens]
-
-
-def sentences(reader: Reader, texts: Sequence[str]) -> Iterator[tuple[str, NDArray[np.float16]]]:
+def sentences(llm: BatchedLLM, texts: Sequence[str]) -> Iterator[tuple[str, NDArray[np.float16]]]:
     """Each sentence and the hidden states at its tokens, in order."""
     groups = [texts[i : i + TOGETHER] for i in range(0, len(texts), TOGETHER)]
     answers = [
-        [reader.tokenize(" " * (i > 0) + text) for i, text in enumerate(group)] for group in groups
+        [llm.tokenize(" " * (i > 0) + text) for i, text in enumerate(group)] for group in groups
     ]
     dice = random.Random(0)
-    for start, stop in _batches([sum(map(len, answer)) for answer in answers]):
-        together = [[t for part in answer for t in part] for answer in answers[start:stop]]
-        found = reader.read(dice.choice(REQUESTS), together)
-        for group, answer, states in zip(
-            groups[start:stop], answers[start:stop], found, strict=True
-        ):
+    for span in batches([sum(map(len, answer)) for answer in answers]):
+        together = [[t for part in answer for t in part] for answer in answers[span]]
+        found = llm.read(dice.choice(REQUESTS), together)
+        for group, answer, states in zip(groups[span], answers[span], found, strict=True):
             ends = np.cumsum([len(part) for part in answer])[:-1]
             yield from zip(group, np.split(states, ends), strict=True)
-
-
-def _batches(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Runs of answers that are read at once: first of each, and the one after its last."""
-    start = total = 0
-    for i, size in enumerate(sizes):
-        if i > start and (total + size > BATCH or i - start == SEQUENCES):
-            yield start, i
-            start, total = i, 0
-        total += size
-    if start < len(sizes):
-        yield start, len(sizes)
 
 
 def save(path: Path, states: Sequence[tuple[str, NDArray[np.float16]]]) -> None:
@@ -139,20 +74,30 @@ def load(folder: Path) -> dict[str, NDArray[np.float16]]:
     return found
 
 
-def prepare(llm: Path, system: str, shards: Path, out: Path, threads: int) -> None:
+def prepare(
+    llm: Path,
+    system: str,
+    shards: Sequence[Path],
+    out: Path,
+    threads: int,
+    enough: Callable[[], bool] = lambda: False,
+) -> None:
     """Read every sentence of the aligned shards; may be stopped and started again.
 
     Args:
-        shards: the folder ``aligned`` of :mod:`train.speech.aligned`.
+        shards: files of :mod:`train.speech.aligned`.
         out: gets one file for each of them, which belong to this LLM alone.
+        enough: whether to stop before the next file.
     """
     out.mkdir(parents=True, exist_ok=True)
-    missing = [path for path in sorted(shards.glob("*.npz")) if not (out / path.name).exists()]
-    if not missing:
+    missing = [path for path in shards if not (out / path.name).exists()]
+    if not missing or enough():
         return
-    reader = Reader(llm, system, threads)
+    reader = BatchedLLM(llm, system, threads=threads)
     try:
         for path in tqdm(missing, desc="hidden states", unit="shard"):
+            if enough():
+                break
             texts = [sentence.text for sentence in aligned.load(path)]
             save(out / path.name, list(sentences(reader, texts)))
     finally:
@@ -170,7 +115,7 @@ def main() -> None:
     silence_native_logs()
     system = Bundle(args.bundle).manifest.chat.system
     out = args.out or args.work / "hidden"
-    prepare(args.llm, system, args.work / "aligned", out, args.threads)
+    prepare(args.llm, system, sorted((args.work / "aligned").glob("*.npz")), out, args.threads)
 
 
 if __name__ == "__main__":

@@ -39,36 +39,49 @@ class Piece:
         return Lesson(self.characters, self.units[self.units > 0])
 
 
-def cut(sentence: Aligned, dice: np.random.Generator) -> list[Piece]:
-    """A sentence in two, before a space, as the first chunk of an answer may be."""
-    whole = Piece(sentence.characters, sentence.units, sentence.durations, sentence.codes)
+def whole(sentence: Aligned, hidden: NDArray[np.float16] | None) -> Piece:
+    """A sentence as one piece."""
+    return Piece(sentence.characters, sentence.units, sentence.durations, sentence.codes, hidden)
+
+
+def cut(
+    sentence: Aligned, hidden: NDArray[np.float16] | None, dice: np.random.Generator
+) -> list[Piece]:
+    """A sentence in two, before a space, as the first chunk of an answer may be.
+
+    Hidden states are cut in the same proportion: where the LLM's tokens end is not kept.
+    """
+    uncut = [whole(sentence, hidden)]
     spaces = [i for i, c in enumerate(sentence.text, 1) if c == " "]
     if len(sentence.text) + 2 != len(sentence.characters) or not spaces:
-        return [whole]
+        return uncut
     at = int(dice.choice(spaces))
     durations = sentence.durations.copy()
     ends = np.flatnonzero(durations[: 2 * at])
     if len(ends) == 0 or durations[2 * at :].sum() < 8:
-        return [whole]
+        return uncut
     # The cut falls between two codes: an odd frame goes to the other side.
     odd = durations[: 2 * at].sum() % FRAMES
     durations[ends[-1]] -= odd
     durations[2 * at] += odd
     code = durations[: 2 * at].sum() // FRAMES
     if code < 4:
-        return [whole]
+        return uncut
+    token = 0 if hidden is None else round(len(hidden) * at / len(sentence.characters))
     return [
         Piece(
             sentence.characters[:at],
             sentence.units[: 2 * at],
             durations[: 2 * at],
             sentence.codes[:code],
+            None if hidden is None else hidden[:token],
         ),
         Piece(
             sentence.characters[at:],
             sentence.units[2 * at :],
             durations[2 * at :],
             sentence.codes[code:],
+            None if hidden is None else hidden[token:],
         ),
     ]
 
@@ -92,7 +105,7 @@ class Batch(NamedTuple):
         codes: [B, T], -100 in the padding.
         previous: [B, T].
         hidden: [B, P, width], the hidden states of each row's pieces, one behind the other.
-        prefix_there: [B, 1, 1, P], 0 or -1e4.
+        prefix_there: [B, 1, P, P], 0 or -1e4: a hidden state sees those of its own piece alone.
         prefix_mask: [B, 1, T, P]: a code sees the prefix of its own piece alone.
     """
 
@@ -107,6 +120,11 @@ class Batch(NamedTuple):
     hidden: Tensor
     prefix_there: Tensor
     prefix_mask: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        moved = {n: v.to(device) for n, v in self._asdict().items() if isinstance(v, Tensor)}
+        return self._replace(**moved)
 
 
 def collate(rows: list[list[Piece]], width: int) -> Batch:
@@ -124,6 +142,7 @@ def collate(rows: list[list[Piece]], width: int) -> Batch:
     where = np.zeros((count, time), np.int64)
     codes = np.full((count, time), -100, np.int64)
     hidden = np.zeros((count, most, width), np.float32)
+    thinker = np.full((count, most), -1)
     prefix_mask = np.full((count, 1, time, most), -1e4, np.float32)
     for r, row in enumerate(rows):
         c = t = f = p = 0
@@ -138,11 +157,12 @@ def collate(rows: list[list[Piece]], width: int) -> Batch:
             codes[r, t : t + k] = piece.codes
             if piece.hidden is not None:
                 hidden[r, p : p + len(piece.hidden)] = piece.hidden
+                thinker[r, p : p + len(piece.hidden)] = number
                 prefix_mask[r, 0, t : t + k, p : p + len(piece.hidden)] = 0
                 p += len(piece.hidden)
             c, t, f = c + n + GAP, t + k, f + k + GAP
     text_mask = np.where(owner[:, None, :, None] == owner[:, None, None], 0, -1e4)
-    prefix_there = np.where(np.arange(most)[None] < np.array(prefixes)[:, None], 0, -1e4)
+    prefix_there = np.where(thinker[:, None, :, None] == thinker[:, None, None], 0, -1e4)
     previous = np.concatenate([np.full((count, 1), BEGIN), codes[:, :-1].clip(0)], 1)
     return Batch(
         [_joined(row, letters) for row in rows],
@@ -154,7 +174,7 @@ def collate(rows: list[list[Piece]], width: int) -> Batch:
         torch.from_numpy(codes),
         torch.from_numpy(previous),
         torch.from_numpy(hidden),
-        torch.from_numpy(prefix_there.astype(np.float32))[:, None, None],
+        torch.from_numpy(prefix_there.astype(np.float32)),
         torch.from_numpy(prefix_mask),
     )
 
@@ -170,6 +190,7 @@ class Rows:
 
     Args:
         hidden: the LLM's hidden states by sentence.
+        share: of the sentences that get them; the decoder must do without as well.
         length: codes of a row at most; longer sentences are left out.
         count: rows of a batch.
     """
@@ -179,12 +200,13 @@ class Rows:
         sentences: list[Aligned],
         hidden: Mapping[str, NDArray[np.float16]],
         *,
+        share: float = PREFIXED,
         length: int = 384,
         count: int = 7,
         width: int = 576,
     ) -> None:
         self._sentences = [s for s in sentences if len(s.codes) <= length]
-        self._hidden = hidden
+        self._hidden, self._share = hidden, share
         self._length, self._count, self._width = length, count, width
 
     def order(self, seed: int) -> Iterator[list[list[int]]]:
@@ -221,17 +243,8 @@ class Rows:
         return left.pop(place)
 
     def _pieces(self, sentence: Aligned, dice: np.random.Generator) -> list[Piece]:
-        hidden = self._hidden.get(sentence.text)
-        if hidden is not None and dice.random() < PREFIXED:
-            return [
-                Piece(
-                    sentence.characters,
-                    sentence.units,
-                    sentence.durations,
-                    sentence.codes,
-                    hidden,
-                )
-            ]
+        given = dice.random() < self._share
+        hidden = self._hidden.get(sentence.text) if given else None
         if dice.random() < 0.35:
-            return cut(sentence, dice)
-        return [Piece(sentence.characters, sentence.units, sentence.durations, sentence.codes)]
+            return cut(sentence, hidden, dice)
+        return [whole(sentence, hidden)]

@@ -1,0 +1,33 @@
+"""The machine and the libraries that figures come from."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+LIBRARIES = (
+    "edge-omni",
+    "llama-cpp-python",
+    "onnxruntime",
+    "faster-whisper",
+    "ctranslate2",
+    "piper-tts",
+    "jiwer",
+    "whisper-normalizer",
+    "numpy",
+    "soxr",
+)
+
+
+def processor() -> str:
+    """What the processor calls itself."""
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the libraries that decide figures."""
+    return {"Python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
