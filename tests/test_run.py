@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,10 +21,10 @@ from train import checkpoint
 from train.hearing import batches
 from train.hearing.data import WIDTH
 from train.run import Run, share
-from train.speech import synthesize
+from train.speech import codec, synthesize
 
 ROOT = Path(__file__).parents[1]
-CODEC = ["-m", "train.speech.codec", "--steps", "12"]
+STEPS = 12
 
 
 def folder(path: Path) -> Path:
@@ -36,20 +38,26 @@ def folder(path: Path) -> Path:
     return path
 
 
-def command(work: Path, *options: str) -> list[str]:
-    return [sys.executable, *CODEC, "--work", str(work), *options]
-
-
-def run(work: Path, *options: str) -> dict[str, Tensor]:
-    """Train a codec to its end; its weights."""
-    subprocess.run(command(work, *options), cwd=ROOT, check=True)
+def train(work: Path, *options: str) -> dict[str, Tensor]:
+    """Train a codec to the end of its run; its weights."""
+    arguments = ["codec", "--work", str(work), "--steps", str(STEPS), *options]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", arguments)
+        codec.main()
     return weights(work)
 
 
 def weights(work: Path) -> dict[str, Tensor]:
     state = checkpoint.read(work / "codec.pt")
-    assert state["step"] == 12
+    assert state["step"] == STEPS
     return state["model"]
+
+
+def interrupt_once_there_is(path: Path) -> None:
+    """Press Ctrl-C then."""
+    while not path.exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def logged(work: Path) -> list[int]:
@@ -66,47 +74,40 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     """The weights of a run that nothing stopped."""
-    return run(folder(tmp_path_factory.mktemp("straight")))
+    return train(folder(tmp_path_factory.mktemp("straight")))
 
 
 def test_a_run_stopped_by_ctrl_c_goes_on_to_the_same_bits(
     straight: dict[str, Tensor], tmp_path: Path
 ) -> None:
     work = folder(tmp_path / "work")
-    process = subprocess.Popen(command(work, "--every", "0"), cwd=ROOT)
-    while not (work / "codec.pt").exists() and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(600) == 128 + signal.SIGINT
-    assert 0 < checkpoint.read(work / "codec.pt")["step"] < 12
-    assert same(run(work), straight)
-    assert logged(work)[-1] == 12
+    hand = threading.Thread(target=interrupt_once_there_is, args=[work / "codec.pt"], daemon=True)
+    hand.start()
+    with pytest.raises(SystemExit, match=str(128 + signal.SIGINT)):
+        train(work, "--every", "0")
+    hand.join()
+    assert 0 < checkpoint.read(work / "codec.pt")["step"] < STEPS
+    assert same(train(work), straight)
+    assert logged(work)[-1] == STEPS
 
 
 def test_workers_make_the_same_batches(straight: dict[str, Tensor], tmp_path: Path) -> None:
-    assert same(run(folder(tmp_path / "work"), "--workers", "2"), straight)
+    assert same(train(folder(tmp_path / "work"), "--workers", "2"), straight)
 
 
 def test_two_processes_learn_together_and_one_of_them_writes(
     straight: dict[str, Tensor], tmp_path: Path
 ) -> None:
     work = folder(tmp_path / "work")
-    together = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        "0",
-    ]
-    subprocess.run([*together, *CODEC, "--work", str(work)], cwd=ROOT, check=True)
+    two = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0"]
+    one = ["-m", "train.speech.codec", "--work", str(work), "--steps", str(STEPS)]
+    subprocess.run([*two, *one], cwd=ROOT, check=True)
     learnt = weights(work)
     assert {name: value.shape for name, value in learnt.items()} == {
         name: value.shape for name, value in straight.items()
     }
     assert not same(learnt, straight)  # each process had batches of its own
-    assert logged(work)[-1] == 12
+    assert logged(work)[-1] == STEPS
     assert sorted(p.name for p in work.iterdir()) == ["codec.jsonl", "codec.pt", "latents"]
 
 

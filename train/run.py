@@ -70,8 +70,6 @@ class Run:
         optimiser: torch.optim.Optimizer,
         options: argparse.Namespace,
     ) -> None:
-        # The log-mel front end wants all 32 bits; TF32 would leave it 10 of the mantissa's 23.
-        torch.backends.cudnn.conv.fp32_precision = "ieee"
         self._accelerator = Accelerator(
             mixed_precision=options.precision,
             cpu=not torch.cuda.is_available(),

@@ -96,23 +96,26 @@ class Teacher:
         self.encoder, self.decoder = Encoder(), Decoder(alignment=source.config["alignment_heads"])
         load_encoder(self.encoder, source.weights)
         load_decoder(self.decoder, source.weights)
-        self.encoder.eval(), self.decoder.eval()
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        for half in (self.encoder, self.decoder):
+            half.eval().to(self.device)
 
     @torch.no_grad()
     def features(self, pcm: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
         """Final and middle features of whole chunks of PCM: float32 [1, T, width] each."""
-        with torch.autocast("cpu", torch.bfloat16):
-            final, tapped = self.encoder(torch.from_numpy(pcm)[None], taps=(TAP,))
-        return final.float(), tapped[0].float()
+        sound = torch.from_numpy(pcm)[None].to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            final, tapped = self.encoder(sound, taps=(TAP,))
+        return final.float().cpu(), tapped[0].float().cpu()
 
     @torch.no_grad()
     def places(self, tokens: list[int], frames: Tensor) -> list[int]:
         """Frame of each token in frames [1, T, width]."""
         if not tokens:
             return []
-        sequence = torch.tensor([[*PROMPT, *tokens]])
-        with torch.autocast("cpu", torch.bfloat16):
-            memory = self.decoder.memory(frames)
+        sequence = torch.tensor([[*PROMPT, *tokens]], device=self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            memory = self.decoder.memory(frames.to(self.device))
             _, _, attention = self.decoder(sequence, memory, self.decoder.first_past())
         return peaks(attention[0, len(PROMPT) - 1 : -1].float())
 
