@@ -7,6 +7,7 @@ bundle (train/README.md). A part is written only if it helps on what was kept as
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import resource
@@ -166,7 +167,7 @@ def run(
         raise LLMError(f"There is no LLM file {llm}. Check the path given with --llm.")
     digest = sha256(llm)
     work = work or data_folder() / "work"
-    folder = work / "adapt" / f"{found.manifest.name}-{llm.stem}-{digest[:8]}"
+    folder = work / "adapt" / f"{found.manifest.name}-{llm.stem}-{_key(found, digest)}"
     folder.mkdir(parents=True, exist_ok=True)
     budget = Budget(folder / "seconds.json", minutes)
     state = Run(llm, found, work, folder, budget, SHARES[stage], threads)
@@ -186,6 +187,12 @@ def run(
     manifest = write(state, digest, stages, target)
     _show(state, stages, target)
     return manifest
+
+
+def _key(bundle: Bundle, digest: str) -> str:
+    """Names a run: with another LLM or other graphs it begins anew."""
+    files = (bundle.manifest.files[graph].sha256 for graph in bundle.manifest.graphs.values())
+    return hashlib.sha256("".join([digest, *files]).encode()).hexdigest()[:12]
 
 
 # Residual

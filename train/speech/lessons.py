@@ -231,7 +231,7 @@ class Rows:
 
     def _draw(self, left: list[int], room: int, rng: random.Random) -> int | None:
         """One of the next sentences: at the end of a row the one that fills it best."""
-        if len(left) < 32:
+        while len(left) < 32:
             fresh = list(range(len(self._sentences)))
             rng.shuffle(fresh)
             left[:0] = fresh
