@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 # Seconds between lines.
 EVERY = 10.0
-BAR = "{desc} |{bar}| {percentage:.0f} % [{elapsed}<{remaining}] {postfix}"
+BAR = "{desc}|{bar}| {percentage:.0f} % [{elapsed}<{remaining}{postfix}]"
 
 
 class Progress:
