@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 # Seconds between lines.
 EVERY = 10.0
-BAR = "{desc} |{bar}| {percentage:.0f} % [{elapsed}<{remaining}] {postfix}"
+BAR = "{desc} |{bar}| {percentage:.0f} % [{elapsed}<{remaining}{postfix}]"
 
 
 class Progress:
@@ -59,7 +59,8 @@ class Progress:
                 log.write(json.dumps(line) + "\n")
         shown = "  ".join(f"{name} {value}" for name, value in {"step": step, **means}.items())
         self._bar.set_postfix_str(shown, refresh=False)
-        self._bar.update(done - self._bar.n)
+        self._bar.n = done
+        self._bar.refresh()
         if last:
             self._bar.close()
         self._sums, self._written = {}, time.monotonic()
