@@ -100,11 +100,11 @@ def _plan(
         setups.append(setup(other, seed=seed))
         if setups[0].label == setups[1].label:
             setups[1] = replace(setups[1], label=f"the other {setups[1].label}")
-    brains = [brain for llm in (None, *llms) for brain in _brains(setups[0], llm)]
+    brains = [brain for llm in (None, *llms) for brain in brains(setups[0], llm)]
     return Plan(tuple(setups), tuple(brains), find(data), limit)
 
 
-def _brains(own: Setup, llm: Path | None) -> list[Setup]:
+def brains(own: Setup, llm: Path | None) -> list[Setup]:
     """The bundle with an LLM that is not adapted and, where a residual is there, adapted.
 
     With its own LLM the bundle is measured anyway.
