@@ -33,6 +33,8 @@ CONDITIONS = {
 }
 TOP_K = (1, 2, 3, 4, 5)
 ABLATED = 60  # sentences
+CONDITIONED = 50
+"""Questions heard in every condition; clean and under ``NOISY`` all of them are."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,10 @@ class Plan:
         """Captions. Whoever asks a question has its caption too."""
         if setup and folder in self.sets.questions and under in (None, NOISY):
             return self.ask(setup, folder, under)
-        return Hear(setup, folder, under, self._noise(under), self.limit)
+        limit = self.limit
+        if folder in self.sets.questions and under not in (None, NOISY):
+            limit = min(limit or CONDITIONED, CONDITIONED)
+        return Hear(setup, folder, under, self._noise(under), limit)
 
     def spoken(self, setup: Setup | None) -> list[Speak]:
         """All sentences. The first of them are those that the ablation is made with."""

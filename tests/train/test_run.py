@@ -23,7 +23,7 @@ from train.hearing.data import WIDTH
 from train.run import Run, share
 from train.speech import codec, synthesize
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STEPS = 12
 
 
