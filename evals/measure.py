@@ -100,8 +100,8 @@ def _plan(
         setups.append(setup(other, seed=seed))
         if setups[0].label == setups[1].label:
             setups[1] = replace(setups[1], label=f"the other {setups[1].label}")
-    brains = [brain for llm in (None, *llms) for brain in brains(setups[0], llm)]
-    return Plan(tuple(setups), tuple(brains), find(data), limit)
+    others = [brain for llm in (None, *llms) for brain in brains(setups[0], llm)]
+    return Plan(tuple(setups), tuple(others), find(data), limit)
 
 
 def brains(own: Setup, llm: Path | None) -> list[Setup]:
