@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from train.hearing.average import mean
+from train.average import mean
 
 
 def test_the_mean_lies_between_its_ends() -> None:
