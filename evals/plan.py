@@ -32,7 +32,7 @@ CONDITIONS = {
     "telephone": "telephone, 300 to 3400 Hz",
 }
 TOP_K = (1, 2, 3, 4, 5)
-ABLATED = 60  # sentences
+ABLATED = 30  # sentences
 CONDITIONED = 50
 """Questions heard in every condition; clean and under ``NOISY`` all of them are."""
 
