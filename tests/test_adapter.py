@@ -158,7 +158,7 @@ def test_the_residual_is_added_to_the_embeddings_as_torch_has_it(parts: Parts) -
     hidden = torch.from_numpy(np.stack([item.hidden for item in heard]))
     with torch.no_grad():
         wanted = parts.residual(hidden[None])[0].numpy()
-    assert len(plain) > 1
+    assert len(plain) > 0
     assert np.abs(wanted).mean() > 0.1
     np.testing.assert_allclose(added - plain, wanted, atol=1e-3)
 
