@@ -54,25 +54,27 @@ class Plan:
     limit: int | None = None
 
     def jobs(self) -> list[Job[Any]]:
-        """All jobs, those of one setup one after the other, the longest of them first."""
+        """All jobs, what matters most first, so that a run that is stopped early tells it."""
         jobs: list[Job[Any]] = []
+        for setup in (*self.setups, None):
+            jobs += [*self.spoken(setup), *self._hearing(setup)]
         for setup in self.setups:
-            jobs += [self.long_answers(setup), *self._hearing(setup), *self.spoken(setup)]
+            jobs += [self.long_answers(setup)]
             jobs += [self.ablated(setup, top_k, p) for p in (True, False) for top_k in TOP_K]
-        jobs += [self.long_answers(None), *self._hearing(None), *self.spoken(None)]
+        jobs.append(self.long_answers(None))
         for brain in self.brains:
             for folder in self.sets.questions:
                 jobs += [self.ask(brain, folder), self.read(brain, folder)]
         return list(dict.fromkeys(jobs))
 
     def _hearing(self, setup: Setup | None) -> Iterator[Job[Any]]:
-        for folder in self.sets.questions:
-            for under in self.conditions():
-                yield self.hear(setup, folder, under)
-            if setup:
-                yield self.read(setup, folder)
         for folder in (*self.sets.recordings, *self.sets.slots):
             yield self.hear(setup, folder)
+        for folder in self.sets.questions:
+            if setup:
+                yield self.read(setup, folder)
+            for under in self.conditions():
+                yield self.hear(setup, folder, under)
 
     def conditions(self) -> list[str | None]:
         """The conditions that questions are heard under."""
