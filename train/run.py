@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
@@ -70,6 +71,7 @@ class Run:
         optimiser: torch.optim.Optimizer,
         options: argparse.Namespace,
     ) -> None:
+        AcceleratorState._reset_state()  # which keeps the precision of an earlier run
         self._accelerator = Accelerator(
             mixed_precision=options.precision,
             cpu=not torch.cuda.is_available(),

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -93,22 +92,6 @@ def test_a_run_stopped_by_ctrl_c_goes_on_to_the_same_bits(
 
 def test_workers_make_the_same_batches(straight: dict[str, Tensor], tmp_path: Path) -> None:
     assert same(train(folder(tmp_path / "work"), "--workers", "2"), straight)
-
-
-def test_two_processes_learn_together_and_one_of_them_writes(
-    straight: dict[str, Tensor], tmp_path: Path
-) -> None:
-    work = folder(tmp_path / "work")
-    two = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0"]
-    one = ["-m", "train.speech.codec", "--work", str(work), "--steps", str(STEPS)]
-    subprocess.run([*two, *one], cwd=ROOT, check=True)
-    learnt = weights(work)
-    assert {name: value.shape for name, value in learnt.items()} == {
-        name: value.shape for name, value in straight.items()
-    }
-    assert not same(learnt, straight)  # each process had batches of its own
-    assert logged(work)[-1] == STEPS
-    assert sorted(p.name for p in work.iterdir()) == ["codec.jsonl", "codec.pt", "latents"]
 
 
 def small(path: Path, width: int = 3) -> Run:
