@@ -10,7 +10,7 @@ import numpy as np
 from evals import paper, plots, report
 from evals.measured import Measured
 from evals.page import Plot, Row, Section, Table
-from evals.plan import CONDITIONS
+from evals.plan import CONDITIONED, CONDITIONS
 from evals.rates import Interval, Rate
 from evals.setup import Setup
 from evals.tables import WHISPER, cells, headings, percent
@@ -49,7 +49,11 @@ def _conditions(measured: Measured, folder: Path) -> Table:
         )
         for under in measured.plan.conditions()
     ]
-    title = f"{folder.name}, {len(measured.files(None, folder))} questions, word error rate"
+    count = len(measured.files(measured.plan.setups[0], folder))
+    title = (
+        f"{folder.name}, word error rate: {count} questions clean and in noise at 10 dB, "
+        f"{min(count, CONDITIONED)} else"
+    )
     return Table(title, ("", *headings(measured), WHISPER), rows)
 
 

@@ -50,7 +50,7 @@ class Measured:
     def question_errors(self, setup: Setup | None, folder: Path, under: str | None = None) -> Rate:
         """Word errors of the captions of questions."""
         items = self.items(self.plan.hear(setup, folder, under))
-        asked = questions(folder, self.plan.limit) if items else []
+        asked = questions(folder, len(items)) if items else []
         return captions.errors([item.question for item in asked], items)
 
     def recording_errors(self, setup: Setup, folder: Path) -> Rate:
