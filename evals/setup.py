@@ -66,8 +66,8 @@ class Setup:
             "files": {
                 name: file.sha256
                 for name, file in manifest.files.items()
-                if not name.endswith(".md")
-                and (name not in roles or roles[name].partition("_")[0] in names)
+                if (name in roles and roles[name].partition("_")[0] in names)
+                or not name.endswith((".md", ".onnx"))
             },
             "settings": manifest.model_dump(mode="json", include=set(names)),
         }

@@ -82,7 +82,8 @@ def _ablation(measured: Measured, kind: str) -> Table:
         ("", *(f"top-k {top_k}" for top_k in TOP_K)),
         rows,
         "Without its pre-network ours says nothing: in this design it is the only part that reads "
-        "the text, and it decides how long each character is said.",
+        "the text, and it decides how long each character is said. A bundle without a prefix for "
+        "its LLM speaks alike in both rows.",
     )
 
 

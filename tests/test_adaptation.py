@@ -65,9 +65,18 @@ def test_what_was_trained_for_the_llm_is_found_by_itself(
 ) -> None:
     found = find(bundle, llm_path)
     assert found.residual == folder / "residual.onnx"
-    assert found.prefix == bundle.path("decoder_prefix")
+    assert found.prefix is None
     assert not found.left_out
-    assert str(found) == "adapted (residual and prefix)"
+    assert str(found) == "adapted (residual)"
+
+
+def test_a_bundle_may_bring_a_prefix_for_its_own_llm(
+    bundle: Bundle, llm_path: Path, tmp_path: Path
+) -> None:
+    described = bundle.manifest.model_dump(mode="json")
+    described["graphs"]["decoder_prefix"] = "decoder_prefix.onnx"
+    (tmp_path / "manifest.json").write_text(json.dumps(described))
+    assert find(Bundle(tmp_path), llm_path).prefix == tmp_path / "decoder_prefix.onnx"
 
 
 def test_it_is_used_unless_it_is_not_wanted(llm_path: Path, folder: Path) -> None:
@@ -75,7 +84,6 @@ def test_it_is_used_unless_it_is_not_wanted(llm_path: Path, folder: Path) -> Non
     for adapted in (True, False):
         assistant = Assistant(llm=llm_path, adapted=adapted, threads=1)
         assert (assistant.adaptation.residual is not None) == adapted
-        assert (assistant.adaptation.prefix is not None) == adapted
         texts.append(assistant.ask(SAMPLE, max_tokens=12).text)
         assistant.close()
     # A random residual is heard as something else.
@@ -99,7 +107,6 @@ def test_a_cut_off_part_is_left_out_and_told(bundle: Bundle, llm_path: Path, fol
     path.write_bytes(path.read_bytes()[:-1])
     found = find(bundle, llm_path)
     assert found.residual is None
-    assert found.prefix is not None
     assert "cut off" in found.left_out[0]
     assert "edge-omni adapt" in found.left_out[0]
     path.unlink()

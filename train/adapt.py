@@ -317,7 +317,7 @@ def train_prefix(run: Run) -> None:
         raise UsageError("There was no time for enough sentences: give more --minutes.")
     width = len(next(iter(states.values()))[0])
     network = prefix.build(run.bundle, width)
-    own = run.bundle.made_for(run.llm)
+    own = "decoder_prefix" in run.bundle.manifest.graphs and run.bundle.made_for(run.llm)
     before = prefix.measure(network, judge, states if own else {})
     path = run.folder / "prefix.pt"
     prefix.train(network, training, stop, states, path, seconds=_whole(run, path, run.shares[3]))
