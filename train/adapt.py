@@ -58,6 +58,8 @@ from train.llama import Llama
 from train.speech import aligned, hidden, prefix
 
 Stage = Literal["residual", "prefix", "all"]
+LOSSES: dict[Role, str] = {"residual": "divergence", "prefix": "code_loss"}
+"""What must get smaller with each part."""
 SHARES: dict[Stage, tuple[float, float, float, float]] = {
     "all": (0.32, 0.56, 0.78, 0.96),
     "residual": (0.55, 0.96, 1.0, 1.0),
@@ -65,6 +67,8 @@ SHARES: dict[Stage, tuple[float, float, float, float]] = {
 }
 """Shares of the budget at which each step ends at the latest: lessons, residual, hidden states,
 prefix. What is left is for measuring."""
+FESTIVAL = "festival festvox-us-slt-hts festvox-kallpc16k festvox-kdlpc16k"
+"""Debian's packages of text2wave and of the voices that speak with it."""
 QUESTIONS, LESSONS, SHARD = 900, 1600, 32
 """Questions that are made if there are none; lessons at most, and in one file."""
 SENTENCES = {"templates": 750, "dictionary": 2000}
@@ -214,14 +218,9 @@ def train_residual(run: Run, recordings: Path | None) -> None:
     network = residual.train(teacher, lessons, stop, path, seconds=_whole(run, path, end))
     before = residual.measure(teacher, None, judge)
     after = residual.measure(teacher, network, judge)
-    run.figures |= {
-        "questions": len(lessons),
-        "residual_divergence_before": round(float(before.mean()), 4),
-        "residual_divergence_after": round(float(after.mean()), 4),
-    }
-    if helps(before, after):
-        export_residual(network.cpu(), run.folder / "residual.onnx")
-        run.helping["residual"] = run.folder / "residual.onnx"
+    run.figures["questions"] = len(lessons)
+    if _better(run, "residual", before, after):
+        export_residual(network.cpu(), run.helping["residual"])
 
 
 def things_said(run: Run, recordings: Path | None) -> list[Said]:
@@ -264,7 +263,7 @@ def _labelled(folder: Path) -> Iterator[Said]:
 
 def _questions(folder: Path) -> Iterator[Said]:
     """Questions that voices of this machine ask."""
-    _need_tools({"espeak-ng": "espeak-ng", "flite": "flite", "text2wave": "festival"})
+    _need_tools({"espeak-ng": "espeak-ng", "flite": "flite", "text2wave": FESTIVAL})
     folder.mkdir(parents=True, exist_ok=True)
     voices = synthesis.Voices()
     for i, text in enumerate(tqdm(synthesis.sentences(QUESTIONS, 1), desc="questions")):
@@ -322,14 +321,9 @@ def train_prefix(run: Run) -> None:
     path = run.folder / "prefix.pt"
     prefix.train(network, training, stop, states, path, seconds=_whole(run, path, run.shares[3]))
     after = prefix.measure(network, judge, states)
-    run.figures |= {
-        "sentences": len(training),
-        "prefix_code_loss_before": round(float(before.mean()), 4),
-        "prefix_code_loss_after": round(float(after.mean()), 4),
-    }
-    if helps(before, after):
-        write_prefix(network.cpu(), run.folder / "prefix.onnx")
-        run.helping["prefix"] = run.folder / "prefix.onnx"
+    run.figures["sentences"] = len(training)
+    if _better(run, "prefix", before, after):
+        write_prefix(network.cpu(), run.helping["prefix"])
 
 
 def sentences(run: Run) -> list[Path]:
@@ -359,6 +353,16 @@ def _command(name: str, *arguments: str) -> None:
 
 
 # Both
+
+
+def _better(run: Run, role: Role, before: Tensor, after: Tensor) -> bool:
+    """Note what was measured without and with a part; whether it helps, and so has a graph."""
+    for at, losses in (("before", before), ("after", after)):
+        run.figures[f"{role}_{LOSSES[role]}_{at}"] = round(float(losses.mean()), 4)
+    if not helps(before, after):
+        return False
+    run.helping[role] = run.folder / f"{role}.onnx"
+    return True
 
 
 def _whole(run: Run, path: Path, share: float) -> float:
@@ -425,7 +429,7 @@ def _show(run: Run, stages: Sequence[Role], out: Path) -> None:
     table = Table(title=f"{run.llm.name} beside {run.bundle.manifest.name}", title_justify="left")
     for name in ("", "before", "after", ""):
         table.add_column(name)
-    for role, figure in (("residual", "divergence"), ("prefix", "code_loss")):
+    for role, figure in LOSSES.items():
         before, after = (run.figures.get(f"{role}_{figure}_{at}") for at in ("before", "after"))
         if role in stages and before is not None and after is not None:
             verdict = "helps: written" if role in run.helping else "does not help: left out"

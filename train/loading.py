@@ -42,7 +42,7 @@ def loader(
     """
     return DataLoader(
         Numbered(make, seed),
-        sampler=itertools.islice(enumerate(order), first, None),  # type: ignore[arg-type]
+        sampler=itertools.islice(enumerate(order), first, None),
         collate_fn=_only,
         num_workers=workers,
         worker_init_fn=_ignore_interrupt,
