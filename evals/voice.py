@@ -63,7 +63,9 @@ class Speak(Job[str]):
             return None
         parts = self.setup.parts(*SPEAKS)
         parts["settings"]["decoder"]["top_k"] = self._drawn_from()
-        return [parts, self.setup.brain("prefix"), self.setup.seed, self.prefix]
+        brain = self.setup.brain("prefix")
+        # Without a prefix for the LLM there is nothing to leave out.
+        return [parts, brain, self.setup.seed, self.prefix and bool(brain[1])]
 
     def inputs(self) -> tuple[str, ...]:
         return self.texts
