@@ -22,6 +22,9 @@ class FileDevice:
         pcm: the microphone's signal, float32 [n], 16 kHz.
         rate: sample rate of the speaker.
         paced: keep to real time.
+
+    Attributes:
+        gain: factor on what the speaker plays.
     """
 
     def __init__(self, pcm: NDArray[np.float32], rate: int, *, paced: bool = False) -> None:
@@ -35,6 +38,7 @@ class FileDevice:
         self._due = 0.0
         self.queued = 0
         self.played = 0
+        self.gain = 1.0
 
     @property
     def finished(self) -> bool:
@@ -78,7 +82,7 @@ class FileDevice:
         self._due -= wanted
         waiting = np.concatenate([*self._queue, np.empty(0, np.float32)])
         now, later = waiting[:wanted], waiting[wanted:]
-        self._recording.append(np.pad(now, (0, wanted - len(now))))
+        self._recording.append(np.pad(self.gain * now, (0, wanted - len(now))))
         self._queue = [later] if len(later) else []
         self.queued = len(later)
         self.played += len(now)
