@@ -330,6 +330,12 @@ def lengthy(
     _checkout("evals.lengthy").run(bundle=bundle, llm=llm, limit=limit, json_path=json_path)
 
 
+@eval_app.command()
+def echo(folder: Path, limit: LimitOption = 24, json_path: JsonOption = None) -> None:
+    """The echo canceller: what is left of the echo, how the user is heard through it, its cost."""
+    _checkout("evals.echo").run(folder, limit=limit, json_path=json_path)
+
+
 @app.command()
 def bench(
     folder: Path,

@@ -38,7 +38,8 @@ class VirtualCard:
     """A running daemon, and how to be heard by and to listen to a program that uses it."""
 
     environment: dict[str, str]
-    daemon: subprocess.Popen[bytes]
+    folder: Path
+    daemon: subprocess.Popen[bytes] | None = None
 
     def play(self, path: Path, *, wait: bool = True) -> subprocess.Popen[bytes]:
         """Plays a sound file into the microphone."""
@@ -67,10 +68,47 @@ class VirtualCard:
         program.stdout.readline()
         return program
 
+    def add(self, name: str, rate: int, channels: int) -> None:
+        """Another sink, which is not the default."""
+        self.control(
+            "load-module", "module-null-sink", f"sink_name={name}", f"rate={rate}",
+            f"channels={channels}", "format=s16le", "norewinds=1",
+        )  # fmt: skip
+
+    def control(self, *arguments: str) -> None:
+        """Runs pactl."""
+        if not _pactl(self, *arguments):
+            raise RuntimeError(f"pactl {' '.join(arguments)} failed; see {self.folder}")
+
+    def start_daemon(self, rate: int = RATE, channels: int = 1) -> None:
+        """Plugs the card in: a microphone and a speaker, as it is made or with another rate."""
+        sink = f"rate={rate} channels={channels} format=s16le norewinds=1"
+        modules = [
+            f"module-native-protocol-unix socket={self.folder / 'native'} auth-anonymous=1",
+            f"module-null-sink sink_name=mic {sink}",
+            f"module-null-sink sink_name=speaker {sink}",
+        ]
+        with (self.folder / "pulseaudio.log").open("ab") as log:
+            daemon = self.daemon = subprocess.Popen(
+                ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
+                 "--disable-shm=yes", "--realtime=no", "--high-priority=no",
+                 *(part for module in modules for part in ("-L", module))],
+                env=self.environment, stdout=log, stderr=log,
+            )  # fmt: skip
+        try:
+            _wait_until(lambda: _pactl(self, "info") or daemon.poll() is not None, "pulseaudio")
+            self.control("set-default-source", "mic.monitor")
+            self.control("set-default-sink", "speaker")
+        except BaseException:
+            self.stop()
+            raise
+
     def stop(self) -> None:
         """Pulls the plug: both devices vanish."""
-        self.daemon.terminate()
-        self.daemon.wait(timeout=10)
+        if self.daemon is not None:
+            self.daemon.terminate()
+            self.daemon.wait(timeout=10)
+            self.daemon = None
 
 
 class Recording:
@@ -130,29 +168,8 @@ def start_virtual_card(folder: Path) -> VirtualCard:
         "PULSE_SERVER": f"unix:{socket}",
         "ALSA_CONFIG_PATH": str(configuration),
     }
-    sink = f"rate={RATE} channels=1 format=s16le norewinds=1"
-    modules = [
-        f"module-native-protocol-unix socket={socket} auth-anonymous=1",
-        f"module-null-sink sink_name=mic {sink}",
-        f"module-null-sink sink_name=speaker {sink}",
-    ]
-    with (folder / "pulseaudio.log").open("wb") as log:
-        daemon = subprocess.Popen(
-            ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
-             "--disable-shm=yes", "--realtime=no", "--high-priority=no",
-             *(part for module in modules for part in ("-L", module))],
-            env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
-    card = VirtualCard(environment, daemon)
-    try:
-        _wait_until(lambda: _pactl(card, "info") or daemon.poll() is not None, "pulseaudio")
-        if not _pactl(card, "set-default-source", "mic.monitor") or not _pactl(
-            card, "set-default-sink", "speaker"
-        ):
-            raise RuntimeError((folder / "pulseaudio.log").read_text())
-    except BaseException:
-        card.stop()
-        raise
+    card = VirtualCard(environment, folder)
+    card.start_daemon()
     return card
 
 
