@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -51,6 +52,10 @@ class VirtualCard:
     def record(self, path: Path, device: str = "speaker.monitor") -> "Recording":
         """Records what comes out of the speaker until `Recording.stop`."""
         return Recording(path, device, self.environment)
+
+    def listen(self, device: str) -> "Arrivals":
+        """Notes when each sample comes out of a device, until `Arrivals.stop`."""
+        return Arrivals(device, self.environment)
 
     def run(self, code: str, *arguments: str, timeout: float = 60) -> str:
         """Runs Python code in a process whose sound devices are this card's; returns its output."""
@@ -129,6 +134,39 @@ class Recording:
         self._process.terminate()
         self._process.wait(timeout=10)
         return files.read(self._path)
+
+
+class Arrivals:
+    """What a device plays, and when."""
+
+    def __init__(self, device: str, environment: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            ["parec", f"--device={device}", "--raw", "--format=s16le", "--channels=1",
+             "--rate=16000", "--latency-msec=10"],
+            env=environment, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        self._pieces: list[tuple[float, bytes]] = []
+        self._thread = threading.Thread(target=self._note)
+        self._thread.start()
+        _wait_until(lambda: bool(self._pieces), "parec")
+
+    def _note(self) -> None:
+        assert self._process.stdout is not None
+        while piece := os.read(self._process.stdout.fileno(), 4096):
+            self._pieces.append((time.monotonic(), piece))
+
+    def stop(self) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """The monotonic time of each sample, float64 [samples], and the samples, float32 at
+        16 kHz."""
+        time.sleep(0.3)
+        self._process.terminate()
+        self._thread.join(timeout=10)
+        pcm = np.frombuffer(b"".join(piece for _, piece in self._pieces), "<i2")
+        times = [
+            moment - (np.arange(len(piece) // 2)[::-1] + 1) / 16_000
+            for moment, piece in self._pieces
+        ]
+        return np.concatenate(times), (pcm / 32768).astype(np.float32)
 
 
 def run_python(
