@@ -56,7 +56,7 @@ class TerminalView(Observer):
         self._show()
 
     def device(self, message: str) -> None:
-        """A sound device went, came back, or lost sound."""
+        """A sound device went, came back, or broke off."""
         self._console.print(Text(message, style="yellow"))
 
     def turn(self, turn: Turn) -> None:

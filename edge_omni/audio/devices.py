@@ -66,10 +66,18 @@ def devices() -> list[Device]:
 
 
 def refresh() -> None:
-    """Looks for devices anew: PortAudio does so only when it starts. No stream may be open."""
+    """Looks for devices anew: PortAudio does so only when it starts. No stream may be open.
+
+    Raises:
+        DeviceError: PortAudio does not start.
+    """
     sd = portaudio()
-    sd._terminate()
-    sd._initialize()
+    try:
+        if sd._initialized:
+            sd._terminate()
+        sd._initialize()
+    except sd.PortAudioError as error:
+        raise DeviceError(f"PortAudio does not start again ({error}).") from error
 
 
 def settings(device: Device, kind: Kind) -> tuple[int, int]:

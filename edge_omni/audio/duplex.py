@@ -15,7 +15,7 @@ from edge_omni.errors import DeviceError
 POLL = 0.005  # seconds; the callbacks signal nothing, since signalling takes a lock
 RETRY = 1.0  # seconds between two looks for a device that has gone
 PATIENCE = 3600.0  # seconds until a device that has gone is given up
-TELL = 60.0  # seconds between two words about lost sound
+TELL = 60.0  # seconds between two words about sound that broke off
 
 
 def _silent(message: str) -> None:
@@ -36,7 +36,7 @@ class Duplex:
         front_end: cleans what the microphone hears; None leaves it as it is.
         patience: seconds until a device that has gone is given up.
         tell: called with a line for the person at the keyboard when a device goes, when it is
-            back, and when sound is lost.
+            back, and when sound broke off because the machine is too busy.
 
     Raises:
         DeviceError: a device is not there or cannot be opened.
@@ -186,7 +186,7 @@ class Duplex:
             self._gone = [d.name for d in (self._microphone, self._speaker) if d.gone]
             if not self._gone:
                 self._speaker.flush()
-                self._tell_of_losses()
+                self._tell_of_breaks()
                 return
             self.close()
             self._gone_since = time.monotonic()
@@ -211,11 +211,11 @@ class Duplex:
             self._front_end.reset()
         self._tell(f"{self._microphone.name} hears you and {self._speaker.name} speaks again.")
 
-    def _tell_of_losses(self) -> None:
+    def _tell_of_breaks(self) -> None:
         lost = self.overflows + self.underflows
         if lost > self._told_of and time.monotonic() - self._told > TELL:
             self._told, self._told_of = time.monotonic(), lost
             self._tell(
-                f"Sound was lost ({self.overflows} times from the microphone, {self.underflows} "
-                "times to the speaker): this machine is too busy. Close other programs."
+                f"This machine is too busy: sound broke off ({self.overflows} times from the "
+                f"microphone, {self.underflows} times to the speaker). Close other programs."
             )

@@ -14,7 +14,7 @@ from edge_omni.audio.resample import Resampler
 from edge_omni.audio.ring import Ring
 
 RATE = 16_000
-LEAD = 0.04  # seconds by which the reference is early; the canceller wants 0.02 at least
+LEAD = 0.06  # seconds by which the reference is early; the canceller wants 0.02 at least
 JUMP = 0.03  # seconds off at which it is set right at once: sound was lost
 SMOOTHING = 1.0  # seconds over which the trembling of the devices' reports is averaged
 SETTLING = 20.0  # seconds, of the control loop

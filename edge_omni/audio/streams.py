@@ -92,6 +92,11 @@ class Stream(ABC):
             self._stream.close(ignore_errors=True)
             self._stream = None
 
+    def _latency(self, reported: float) -> float:
+        """What PortAudio says of this block in seconds, or of the stream where that is nonsense:
+        some drivers leave out the time of the block."""
+        return max(0.0, reported) if abs(reported) < UNHEARD else float(self._stream.latency)
+
     def _finished(self) -> None:
         self._ended = True
 
@@ -117,9 +122,10 @@ class Microphone(Stream):
 
     def _callback(self, block: NDArray[np.float32], frames: int, when: Any, status: Any) -> None:
         self._called = time.monotonic()
-        if status.input_overflow or self._ring.write(block[:, 0]) < frames:
+        kept = self._ring.write(block[:, 0])
+        if status.input_overflow or kept < frames:
             self.overflows += 1
-        age = when.currentTime - when.inputBufferAdcTime
+        age = self._latency(when.currentTime - when.inputBufferAdcTime)
         self._captured = Stamp(self._ring.written, self._called - age + frames / self.rate)
 
     def take(self) -> NDArray[np.float32]:
@@ -228,7 +234,7 @@ class Speaker(Stream):
             out *= self._volume + (volume - self._volume) * self._ramp[:frames]
             self._volume = volume
         block[:, 1:] = block[:, :1]
-        heard_at = self._called + max(0.0, when.outputBufferDacTime - when.currentTime)
+        heard_at = self._called + self._latency(when.outputBufferDacTime - when.currentTime)
         self._blocks.append(_Block(start, count, heard_at))
         self.reference.played.write(out)
         self._given = Stamp(self.reference.played.written, heard_at + frames / self.rate)

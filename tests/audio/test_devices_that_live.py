@@ -1,6 +1,7 @@
 """Devices that go, come back, move and differ: nothing is lost, and all is told."""
 
 import json
+import signal
 import time
 from pathlib import Path
 
@@ -84,6 +85,18 @@ with Duplex(output_rate=22_050, front_end=front_end) as duplex:
         while time.monotonic() < wait:
             heard.append(duplex.read(0.02))
 files.write(sys.argv[2], np.concatenate(heard), 16_000)
+"""
+
+
+LOWER = """
+import time
+import numpy as np
+from edge_omni.audio.duplex import Duplex
+with Duplex(output_rate=22_050) as duplex:
+    duplex.write((0.5 * np.sin(0.1 * np.arange(4 * 22_050))).astype("float32"))
+    while duplex.played < 4 * 22_050:
+        duplex.volume = 1.0 if duplex.played < 2 * 22_050 else 0.2
+        duplex.read(0.02)
 """
 
 
@@ -176,6 +189,24 @@ def test_another_default_speaker_says_the_rest(virtual_card: VirtualCard, tmp_pa
     assert similarity(files.read(SAMPLE), parts[1]) > 0.97
 
 
+def test_a_machine_too_busy_to_listen_and_speak_is_told_and_goes_on(
+    virtual_card: VirtualCard, tmp_path: Path
+) -> None:
+    recording = virtual_card.record(tmp_path / "speaker")
+    speaker = virtual_card.start(SPEAK, str(SAMPLE))
+    assert speaker.stdout is not None
+    time.sleep(2)
+    speaker.send_signal(signal.SIGSTOP)
+    time.sleep(1.5)
+    speaker.send_signal(signal.SIGCONT)
+    assert "too busy" in json.loads(speaker.stdout.readline())[0]
+    assert json.loads(speaker.stdout.readline())[0] == "done"
+    recorded = recording.stop()
+    # All of it is said, with a gap; what the device had when it broke off may be said twice.
+    assert len(speech()) < len(np.trim_zeros(recorded)) < len(speech()) + 3 * RATE
+    assert similarity(files.read(SAMPLE), recorded[-4 * RATE :]) > 0.97
+
+
 @pytest.mark.parametrize(("rate", "channels"), [(8_000, 1), (44_100, 2), (96_000, 6)])
 def test_other_rates_and_channel_counts(
     virtual_card: VirtualCard, tmp_path: Path, rate: int, channels: int
@@ -224,3 +255,14 @@ def test_the_speaker_is_not_heard_in_the_microphone(
         left[switch] = loudness(files.read(path)[-8 * RATE :])
     assert left["off"] > 0.03
     assert 20 * np.log10(left["off"] / left["on"]) > 30
+
+
+def test_the_voice_can_be_lowered(virtual_card: VirtualCard, tmp_path: Path) -> None:
+    recording = virtual_card.record(tmp_path / "speaker")
+    virtual_card.run(LOWER)
+    tone = np.trim_zeros(recording.stop())
+    assert len(tone) == pytest.approx(4 * RATE, abs=RATE // 10)
+    assert loudness(tone[RATE // 2 : 2 * RATE]) == pytest.approx(0.354, abs=0.01)
+    assert loudness(tone[round(2.5 * RATE) : -RATE // 10]) == pytest.approx(0.0707, abs=0.003)
+    # Lowered without a click: no sample is further from the last than the tone's own slope.
+    assert np.abs(np.diff(tone[: -RATE // 10])).max() < 1.3 * 0.5 * 0.1 * 22_050 / RATE
