@@ -89,11 +89,11 @@ class Duplex:
 
         Returns at once unless a minute is queued already; then it waits for room.
         """
-        rest = self._speaker.write(pcm)
-        while len(rest):
-            time.sleep(BLOCK)
-            self._attend()
-            rest = self._speaker.put(rest)
+        for start in range(0, len(pcm), self.output_rate):
+            while self._speaker.full:
+                time.sleep(BLOCK)
+                self._attend()
+            self._speaker.write(pcm[start : start + self.output_rate])
 
     def clear(self) -> None:
         """Drops what is queued (barge-in): the speaker falls silent within a block."""

@@ -186,7 +186,7 @@ class Speaker(Stream):
     def _prepare(self, rate: int) -> None:
         waiting = self._take_back()
         self._before = self._accepted - round(len(waiting) * self._scale) if self.rate else 0
-        self._ring = Ring(round(OUTPUT_ROOM * rate), keep=round(UNHEARD * rate))
+        self._ring = Ring(round((OUTPUT_ROOM + UNHEARD) * rate), keep=round(UNHEARD * rate))
         self._ring.write(resample(waiting, self.rate or rate, rate))
         self._resampler = Resampler(self._output_rate, rate)
         self._fade = np.linspace(1.0, 0.0, round(FADE * rate), dtype=np.float32)
@@ -201,7 +201,7 @@ class Speaker(Stream):
         if not self.rate:
             return np.zeros(0, np.float32)
         if self._inside:
-            self.put(self._resampler.flush())
+            self._ring.write(self._resampler.flush())
             self._inside = False
         self._ring.skip_to(self._drop_before)
         unheard = self._ring.taken - self._dropped - self._left(self._called)
@@ -244,15 +244,16 @@ class Speaker(Stream):
         """How many samples of `reference.played` will have left the speaker when."""
         return self._given
 
-    def write(self, pcm: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Queues float32 [n] at `output_rate`; returns what there was no room for, to be `put`."""
+    @property
+    def full(self) -> bool:
+        """Whether a minute is queued, so that another second might find no room."""
+        return self._ring.queued > OUTPUT_ROOM * self.rate
+
+    def write(self, pcm: NDArray[np.float32]) -> None:
+        """Queues float32 [n] at `output_rate`, at most a second, if it is not `full`."""
         self._accepted += len(pcm)
         self._inside = True
-        return self.put(self._resampler.push(pcm))
-
-    def put(self, pcm: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Queues float32 [n] at the device's rate; returns what there was no room for."""
-        return pcm[self._ring.write(pcm) :]
+        self._ring.write(self._resampler.push(pcm))
 
     def flush(self) -> None:
         """Before the speaker runs dry, what the resampler holds back goes out.
@@ -260,7 +261,7 @@ class Speaker(Stream):
         It is the answer's end, or the next sound is late and there will be a gap anyway.
         """
         if self._inside and self._ring.queued < 2 * BLOCK * self.rate:
-            self.put(self._resampler.flush())
+            self._ring.write(self._resampler.flush())
             self._inside = False
 
     def clear(self) -> None:

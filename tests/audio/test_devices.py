@@ -49,6 +49,16 @@ with Duplex(output_rate=22_050) as duplex:
 print(json.dumps({"track": track, "end": end, "length": len(pcm)}))
 """
 
+FILL = """
+import json, time, numpy as np
+from edge_omni.audio.duplex import Duplex
+with Duplex(output_rate=22_050) as duplex:
+    begin = time.monotonic()
+    duplex.write(np.zeros(64 * 22_050, np.float32))
+    took = time.monotonic() - begin
+    print(json.dumps({"seconds": took, "queued": duplex.queued / 22_050}))
+"""
+
 INTERRUPT = """
 import sys, time, json, numpy as np
 from edge_omni.audio import files
@@ -113,6 +123,12 @@ def test_the_playback_position_follows_the_clock(virtual_card: VirtualCard) -> N
     running = (played > 2_000) & (played < report["length"] - 2_000)
     speed, _ = np.polyfit(seconds[running], played[running], 1)
     assert speed == pytest.approx(22_050, rel=0.05)
+
+
+def test_more_than_a_minute_waits_for_room(virtual_card: VirtualCard) -> None:
+    report = json.loads(virtual_card.run(FILL))
+    assert report["seconds"] == pytest.approx(3, abs=0.5)
+    assert report["queued"] == pytest.approx(60, abs=1.2)
 
 
 def test_barge_in_silences_the_speaker_and_the_next_answer_is_whole(
