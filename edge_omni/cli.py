@@ -88,6 +88,18 @@ def run(
     speaker: Annotated[
         str | None, typer.Option(help="Name or index, see `edge-omni devices`.")
     ] = None,
+    echo_cancellation: Annotated[
+        bool, typer.Option(help="Take the speaker's sound out of the microphone's.")
+    ] = True,
+    noise_suppression: Annotated[
+        bool, typer.Option("--noise-suppression", help="Suppress steady noise by 12 dB.")
+    ] = False,
+    gain_control: Annotated[
+        bool, typer.Option("--gain-control", help="Bring quiet speakers up.")
+    ] = False,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for a device that has gone.")
+    ] = 3600.0,
     timeline: Annotated[
         str | None, typer.Option(help="Write each turn's timeline as JSON here; - prints it.")
     ] = None,
@@ -139,8 +151,19 @@ def run(
                         files.write(output, file.recording(), assistant.sample_rate)
             else:
                 from edge_omni.audio.duplex import Duplex
+                from edge_omni.audio.echo import FrontEnd
 
-                with Duplex(microphone, speaker, output_rate=assistant.sample_rate) as duplex:
+                front_end = FrontEnd(
+                    echo=echo_cancellation, noise=noise_suppression, gain=gain_control
+                )
+                with Duplex(
+                    microphone,
+                    speaker,
+                    output_rate=assistant.sample_rate,
+                    front_end=front_end,
+                    patience=patience,
+                    tell=view.device,
+                ) as duplex:
                     console.print("Speak. Ctrl-C ends the conversation.", style="dim")
                     loop = Loop(assistant, duplex, view)
                     turns = loop.turns
@@ -328,6 +351,12 @@ def lengthy(
 ) -> None:
     """Long answers: whether the voice drifts, loops or stops early."""
     _checkout("evals.lengthy").run(bundle=bundle, llm=llm, limit=limit, json_path=json_path)
+
+
+@eval_app.command()
+def echo(folder: Path, limit: LimitOption = 24, json_path: JsonOption = None) -> None:
+    """The echo canceller: what is left of the echo, how the user is heard through it, its cost."""
+    _checkout("evals.echo").run(folder, limit=limit, json_path=json_path)
 
 
 @app.command()

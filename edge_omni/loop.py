@@ -51,10 +51,10 @@ class Device(Protocol):
     """A microphone and a speaker: ``audio.duplex.Duplex`` or ``audio.virtual.FileDevice``.
 
     Attributes:
-        gain: factor on what the speaker plays.
+        volume: how loud the speaker plays, 0 to 1.
     """
 
-    gain: float
+    volume: float
 
     @property
     def queued(self) -> int:
@@ -62,7 +62,11 @@ class Device(Protocol):
 
     @property
     def played(self) -> int:
-        """Samples the speaker has taken since the device was opened."""
+        """Samples that have been heard since the device was opened."""
+
+    @property
+    def committed(self) -> int:
+        """Samples that have been heard or that no :meth:`clear` can hold back any more."""
 
     @property
     def finished(self) -> bool:
@@ -231,9 +235,9 @@ class Loop:
             case Ignore():
                 self._ignore()
             case Lower():
-                self._device.gain = LOWERED
+                self._device.volume = LOWERED
             case Raise():
-                self._device.gain = 1.0
+                self._device.volume = 1.0
             case Yield(heard):
                 self._yield(heard)
             case EndTurn():
@@ -294,7 +298,7 @@ class Loop:
         making.turn.caption, self._earlier = self._caption, ""
         self._observer.caption(making.turn.caption)
         self._observer.answer(making.answer.text)
-        self._answer_from, self._device.gain = self._device.played, 1.0
+        self._answer_from, self._device.volume = self._device.committed, 1.0
         for pcm in making.held:
             self._play(making, pcm)
         if making.complete:
@@ -334,7 +338,7 @@ class Loop:
         self._end_turn(characters)
 
     def _end_turn(self, characters: int | None = None) -> None:
-        self._device.gain = 1.0
+        self._device.volume = 1.0
         if self._making is None:
             return
         turn = self._making.turn

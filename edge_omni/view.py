@@ -55,6 +55,10 @@ class TerminalView(Observer):
         self._answer = text
         self._show()
 
+    def device(self, message: str) -> None:
+        """A sound device went, came back, or broke off."""
+        self._console.print(Text(message, style="yellow"))
+
     def turn(self, turn: Turn) -> None:
         self._console.print(Text.assemble(("You        ", "bold cyan"), turn.caption.strip()))
         self._console.print(Text.assemble(("Assistant  ", "bold green"), turn.text))

@@ -22,12 +22,12 @@ def loud_seconds(pcm: np.ndarray) -> float:
     return float((np.sqrt(np.mean(frames**2, axis=1)) > 0.01).sum() * 320 / RATE)
 
 
-def talk(card: VirtualCard) -> subprocess.Popen[str]:
+def talk(card: VirtualCard, *options: str) -> subprocess.Popen[str]:
     """`edge-omni run` with the card as its sound devices."""
     # The card has a home of its own; the LLM stays where it was fetched to.
     environment = {**card.environment, "COLUMNS": "500", "XDG_DATA_HOME": str(store().parent)}
     return subprocess.Popen(
-        [sys.executable, "-m", "edge_omni", "run"],
+        [sys.executable, "-m", "edge_omni", "run", *options],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -70,11 +70,33 @@ def test_two_turns_through_microphone_and_speaker(
     assert "Traceback" not in errors
 
 
-def test_a_card_that_vanishes_is_told(virtual_card: VirtualCard) -> None:
+def test_a_card_that_vanishes_is_told_and_heard_again_when_it_is_back(
+    virtual_card: VirtualCard, tmp_path: Path
+) -> None:
     process = talk(virtual_card)
+    try:
+        lines_until(process, "Speak.")
+        virtual_card.stop()
+        assert "Connect it again" in lines_until(process, "default has gone")[-1]
+        virtual_card.start_daemon(rate=44_100, channels=2)
+        lines_until(process, "default hears you")
+        recording = virtual_card.record(tmp_path / "answer")
+        virtual_card.play(SAMPLES / "question.wav")
+        lines = lines_until(process, "first sound")
+        answer = next(line for line in lines if line.startswith("Assistant"))
+        assert loud_seconds(recording.stop()) > 0.15 * len(answer.split())
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
+def test_a_card_that_stays_away_ends_the_conversation(virtual_card: VirtualCard) -> None:
+    process = talk(virtual_card, "--patience", "1")
     lines_until(process, "Speak.")
     virtual_card.stop()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 4
-    assert "has gone" in errors
+    assert "did not come back" in errors
     assert "Traceback" not in errors
