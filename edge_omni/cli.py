@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edge_omni.errors import DeviceError, EdgeOmniError, UsageError
@@ -100,8 +103,15 @@ def run(
     patience: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for a device that has gone.")
     ] = 3600.0,
+    barge_in: Annotated[
+        bool, typer.Option(help="Listen while the assistant speaks, and let it be interrupted.")
+    ] = True,
     timeline: Annotated[
         str | None, typer.Option(help="Write each turn's timeline as JSON here; - prints it.")
+    ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(help="Record what is decided, for `edge-omni replay`: no sound, no words."),
     ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Show native libraries' talk.")
@@ -127,6 +137,7 @@ def run(
     from edge_omni.assistant import Assistant
     from edge_omni.audio.virtual import FileDevice
     from edge_omni.loop import Loop
+    from edge_omni.trace import Recorder
     from edge_omni.view import TerminalView
 
     with console.status("Loading …"):
@@ -137,12 +148,15 @@ def run(
         console.print(problem, style="yellow", markup=False)
     if llm is not None:
         console.print(f"{llm.name}: {assistant.adaptation}", style="dim", markup=False)
+    rules = replace(assistant.bundle.manifest.dialogue, barge_in=barge_in)
     turns: list[Turn] = []
     try:
-        with TerminalView(console) as view:
+        with ExitStack() as stack:
+            record = stack.enter_context(Recorder(trace, rules)) if trace else None
+            view = stack.enter_context(TerminalView(console))
             if pcm is not None:
                 file = FileDevice(pcm, assistant.sample_rate, paced=paced)
-                loop = Loop(assistant, file, view)
+                loop = Loop(assistant, file, view, rules, record)
                 turns = loop.turns
                 try:
                     loop.run()
@@ -165,7 +179,7 @@ def run(
                     tell=view.device,
                 ) as duplex:
                     console.print("Speak. Ctrl-C ends the conversation.", style="dim")
-                    loop = Loop(assistant, duplex, view)
+                    loop = Loop(assistant, duplex, view, rules, record)
                     turns = loop.turns
                     loop.run()
     finally:
@@ -189,6 +203,27 @@ def _write_timeline(target: str | None, turns: list[Turn]) -> None:
         console.print_json(text)
     else:
         Path(target).write_text(text + "\n", encoding="utf-8")
+
+
+@app.command()
+def replay(trace: Annotated[Path, typer.Argument(help="Of `edge-omni run --trace`.")]) -> None:
+    """Decide a recorded conversation again; exit code 1 if anything is decided otherwise."""
+    from edge_omni.dialogue import Feed
+    from edge_omni.trace import replay as steps
+
+    table, differing = Table("seconds", "event", "decisions", "floor"), 0
+    for step in steps(trace):
+        decisions = [repr(action) for action in step.decided if not isinstance(action, Feed)]
+        if step.decided != step.recorded:
+            differing += 1
+            decisions.append(f"recorded: {step.recorded}")
+        if decisions:
+            row = [f"{step.seconds:.2f}", repr(step.event), "\n".join(decisions), step.floor.value]
+            table.add_row(*map(escape, row))
+    console.print(table)
+    if differing:
+        raise EdgeOmniError(f"{differing} decisions differ from those that {trace} recorded.")
+    console.print("Every decision is the one that was recorded.")
 
 
 @app.command()

@@ -145,7 +145,7 @@ class Loop:
         device: Device,
         observer: Observer,
         rules: Rules | None = None,
-        trace: Callable[[Event, list[Action]], None] = lambda event, actions: None,
+        trace: Callable[[Event, list[Action]], None] | None = None,
     ) -> None:
         self._assistant = assistant
         self._device = device
@@ -156,7 +156,7 @@ class Loop:
         self._history = np.zeros(0, np.float32)
         self._now = 0
         self._making: _Making | None = None
-        self._answer_from = 0
+        self._answer_from = self._played = 0
         self._over: Heard | None = None
         self._earlier = ""
         self.turns: list[Turn] = []
@@ -172,8 +172,7 @@ class Loop:
             while not (self._device.finished and self._dialogue.floor is Floor.NOBODY):
                 waiting = not self._make_sound()
                 self._listen(self._device.read(timeout=0.05 if waiting else 0))
-                if self._making is not None and self._making.said:
-                    self._handle(Playback(self._device.played - self._answer_from))
+                self._follow_playback()
                 if self._dialogue.floor is not observed:
                     observed = self._dialogue.floor
                     self._observer.floor(observed)
@@ -189,6 +188,12 @@ class Loop:
         self._now += len(pcm)
         for voiced in self._voice.push(pcm):
             self._handle(Audio(FRAME, voiced))
+
+    def _follow_playback(self) -> None:
+        played = max(0, self._device.played - self._answer_from)
+        if self._making is not None and self._making.said and played != self._played:
+            self._played = played
+            self._handle(Playback(played))
 
     def _make_sound(self) -> bool:
         """Go one step on with the answer; whether there was anything to do."""
@@ -216,7 +221,8 @@ class Loop:
 
     def _handle(self, event: Event) -> None:
         actions = self._dialogue.handle(event)
-        self._trace(event, actions)
+        if self._trace is not None:
+            self._trace(event, actions)
         for action in actions:
             self._do(action)
 
@@ -298,7 +304,8 @@ class Loop:
         making.turn.caption, self._earlier = self._caption, ""
         self._observer.caption(making.turn.caption)
         self._observer.answer(making.answer.text)
-        self._answer_from, self._device.volume = self._device.committed, 1.0
+        self._answer_from, self._played = self._device.committed, 0
+        self._device.volume = 1.0
         for pcm in making.held:
             self._play(making, pcm)
         if making.complete:
