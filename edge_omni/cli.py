@@ -113,6 +113,9 @@ def run(
         Path | None,
         typer.Option(help="Record what is decided, for `edge-omni replay`: no sound, no words."),
     ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Only whole turns, a line each; as into a pipe.")
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Show native libraries' talk.")
     ] = False,
@@ -153,7 +156,7 @@ def run(
     try:
         with ExitStack() as stack:
             record = stack.enter_context(Recorder(trace, rules)) if trace else None
-            view = stack.enter_context(TerminalView(console))
+            view = stack.enter_context(TerminalView(console, plain=plain))
             if pcm is not None:
                 file = FileDevice(pcm, assistant.sample_rate, paced=paced)
                 loop = Loop(assistant, file, view, rules, record)

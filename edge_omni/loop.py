@@ -98,6 +98,9 @@ class Observer:
     def answer(self, text: str) -> None:
         """The answer as far as the LLM has written it."""
 
+    def heard(self, characters: int) -> None:
+        """So many characters of the answer have been heard."""
+
     def turn(self, turn: Turn) -> None:
         """A turn is over."""
 
@@ -193,6 +196,7 @@ class Loop:
         played = max(0, self._device.played - self._answer_from)
         if self._making is not None and self._making.said and played != self._played:
             self._played = played
+            self._observer.heard(self._making.answer.heard(played))
             self._handle(Playback(played))
 
     def _make_sound(self) -> bool:

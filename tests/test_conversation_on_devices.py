@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,26 @@ def test_two_turns_through_microphone_and_speaker(
             assert len(caption.split()) >= 4
             assert len(answer.split()) >= 2
             assert loud_seconds(recording.stop()) > 0.15 * len(answer.split())
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
+def test_a_voice_over_the_answer_is_answered(virtual_card: VirtualCard, tmp_path: Path) -> None:
+    """Question, answer, barge-in, second answer."""
+    process = talk(virtual_card, "--threads", "1")
+    try:
+        lines_until(process, "Speak.")
+        virtual_card.play(SAMPLES / "question.wav")
+        time.sleep(1.2)  # the answer has begun
+        virtual_card.play(SAMPLES / "follow-up.wav")
+        first = lines_until(process, "first sound")
+        assert any("(interrupted)" in line for line in first if line.startswith("Assistant"))
+        second = lines_until(process, "first sound")
+        assert any("water" in line for line in second if line.startswith("You"))
+        assert any(len(line.split()) > 3 for line in second if line.startswith("Assistant"))
     finally:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
