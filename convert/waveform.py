@@ -38,6 +38,21 @@ class Tape:
         return x
 
 
+class Silence(Tape):
+    """Zeros before the beginning, whatever the layer; notes their shapes."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+        self.first: list[Tensor] = []
+
+    def extend(self, x: Tensor, length: int) -> Tensor:
+        """See :class:`Tape`."""
+        if not length:
+            return x
+        self.first.append(torch.zeros(*x.shape[:2], length))
+        return torch.cat([self.first[-1], x], 2)
+
+
 class Waveform(nn.Module):
     """Latents to sound, with the voice's weights.
 
@@ -117,18 +132,10 @@ class Vocoder(nn.Module):
 
     def first_state(self) -> dict[str, Tensor]:
         """The caches before the first code."""
-        caches: dict[str, Tensor] = {}
-
-        class Recorder(Tape):
-            def extend(self, x: Tensor, length: int) -> Tensor:
-                if length:
-                    caches[f"cache{len(caches):02d}"] = torch.zeros(1, x.shape[1], length)
-                    x = torch.cat([torch.zeros(1, x.shape[1], length), x], 2)
-                return x
-
+        silence = Silence()
         with torch.no_grad():
-            self._run(torch.zeros(1, 2, dtype=torch.int64), Recorder(()))
-        return caches
+            self._run(torch.zeros(1, 2, dtype=torch.int64), silence)
+        return {f"cache{i:02d}": first for i, first in enumerate(silence.first)}
 
     def forward(self, codes: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
         """Codes [1, n] to sound [1, 512 n] and the next caches."""

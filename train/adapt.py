@@ -338,6 +338,7 @@ def sentences(run: Run) -> list[Path]:
     _command("texts", *work)
     for source, count in SENTENCES.items():
         _command("synthesize", *work, "--source", source, "--count", str(count))
+    _command("audible", *work, "--probes", "40")
     _command("codec", *work, *bundle)
     _command("pronounce", *work, *bundle, "--sentences", "20000")
     _command("aligned", *work)

@@ -34,6 +34,7 @@ def folder(path: Path) -> Path:
     (path / "latents").mkdir(parents=True)
     utterance = synthesize.Utterance("Hm.", np.zeros(0, np.int16), durations, latents)
     synthesize.save(path / "latents" / "hums-0000.npz", [utterance])
+    np.save(path / codec.METRIC, np.eye(192, dtype=np.float32))
     return path
 
 

@@ -4,6 +4,7 @@ A convolutional VQ autoencoder trained on the latents alone. The voice's own wav
 its output into sound, so no adversarial training is needed. The encoder may look ahead as it
 likes; the decoder looks one code ahead, because that is time the listener waits for.
 
+    python -m train.speech.audible --work DIR
     python -m train.speech.codec --work DIR --minutes 9
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -25,6 +27,8 @@ from train.speech import exported, synthesize
 LATENT, CODES, FRAMES = 192, 1024, 2
 """Latent channels, codebook size, latent frames for each code."""
 CODE_RATE = synthesize.LATENT_RATE / FRAMES
+METRIC = "audible.npy"
+"""What :mod:`train.speech.audible` found, in the folder of the work."""
 LENGTH = 64
 """Latent frames of each example in training."""
 
@@ -116,8 +120,13 @@ class Codec(nn.Module):
         """Codes [B, T] to latents [B, 192, 2 T]."""
         return self._outer(self.quantiser.book[codes].transpose(1, 2)) * self.scale + self.mean
 
-    def loss(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Training loss and the share of the variance that is lost; latents [B, 192, 2 T]."""
+    def loss(self, latents: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
+        """Training loss and the share of what can be heard that is lost.
+
+        Args:
+            latents: [B, 192, 2 T].
+            heard: [192, 192], root of the metric of :mod:`train.speech.audible`.
+        """
         target = (latents - self.mean) / self.scale
         inner = self._inner(latents).float().transpose(1, 2)
         codes = self.quantiser.nearest(inner)
@@ -126,8 +135,10 @@ class Codec(nn.Module):
         chosen = self.quantiser.book[codes]
         commitment = functional.mse_loss(inner, chosen)
         straight = inner + (chosen - inner).detach()
-        lost = functional.mse_loss(self._outer(straight.transpose(1, 2)).float(), target)
-        return lost + 0.1 * commitment, lost.detach() / target.var()
+        error = heard @ (self._outer(straight.transpose(1, 2)).float() - target)
+        lost = error.square().mean()
+        whole = heard @ (target - target.mean((0, 2), keepdim=True))
+        return lost + 0.1 * commitment, lost.detach() / whole.square().mean()
 
     def _inner(self, latents: Tensor) -> Tensor:
         return self.encoder((latents - self.mean) / self.scale)
@@ -151,10 +162,24 @@ def load(work: Path) -> Codec:
     return codec.eval()
 
 
+@torch.no_grad()
+def _count(codec: Codec, latents: NDArray[np.float16], rng: np.random.Generator) -> None:
+    """Count the members of each code, which the codebook follows and the graphs do not keep."""
+    starts = rng.integers(len(latents) - LENGTH, size=2000)
+    rows = np.stack([latents[start : start + LENGTH] for start in starts]).astype(np.float32)
+    used = torch.bincount(
+        codec.encode(torch.from_numpy(rows).transpose(1, 2)).flatten(), minlength=CODES
+    )
+    quantiser = codec.quantiser
+    quantiser.count.copy_(used / used.sum() * 32 * LENGTH / FRAMES).clamp_(min=0.5)
+    quantiser.total.copy_(quantiser.book * quantiser.count[:, None])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--bundle", type=Path, help="learn only the encoder, for its codec")
+    parser.add_argument("--start", type=Path, help="begin with this checkpoint")
     parser.add_argument("--shards", type=int, default=16, help="shards to learn from")
     args = command.parse(parser)
     rng = np.random.default_rng(args.seed)
@@ -169,8 +194,14 @@ def main() -> None:
         exported.fill(codec, args.bundle, "codec.")
         codec.requires_grad_(False).encoder.requires_grad_(True)
         codec.quantiser.decay = 1.0
+    if args.start:
+        codec.load_state_dict(checkpoint.read(args.start)["model"])
+        _count(codec, latents, rng)
     optimiser = torch.optim.AdamW(codec.parameters(), 1.5e-3, (0.8, 0.99), weight_decay=0.01)
+    # The root W of the metric M = W'W: a squared length |W x|² is what can be heard of x.
+    heard = torch.linalg.cholesky(torch.from_numpy(np.load(args.work / METRIC))).T
     training = Run(args.work / "codec.pt", codec, optimiser, args)
+    heard = heard.to(training.device)
 
     def cut(_: None, dice: np.random.Generator) -> Tensor:
         starts = dice.integers(len(latents) - LENGTH, size=32)
@@ -178,7 +209,7 @@ def main() -> None:
         return torch.from_numpy(rows.astype(np.float32)).transpose(1, 2)
 
     for batch in training.batches(itertools.repeat(None), cut):
-        loss, lost = training.forward(Codec.loss, batch)
+        loss, lost = training.forward(Codec.loss, batch, heard)
         training.learn(loss)
         used = (codec.quantiser.count > 0.1 / CODES).sum()
         training.tell(lost=lost, used=used)
