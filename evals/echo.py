@@ -32,8 +32,8 @@ LENGTH = 30.0  # seconds of voice in a scene of echo alone
 CONVERGED = 5.0  # seconds after which the echo is looked at
 LEAD = 6.0  # seconds that the assistant has spoken when the user begins
 BARGE_IN = 0.4  # seconds that the assistant goes on once the user has begun
-DELAYS = (0.02, 0.1, 0.2, 0.3)  # seconds
-DRIFTS = (0, 20, 100, -100)  # parts per million
+DELAYS = (0.0, 0.02, 0.1, 0.2, 0.3, 0.5, 0.7)  # seconds
+DRIFTS = (20, 100, -100)  # parts per million
 Pcm = NDArray[np.float32]
 
 
@@ -42,17 +42,27 @@ def decibels(pcm: Pcm) -> float:
     return float(10 * np.log10(np.mean(np.square(pcm, dtype=np.float64)) + 1e-12))
 
 
-def echo_of(far: Pcm, *, delay: float, room: float = ROOM, ppm: float = 0.0, seed: int = 0) -> Pcm:
+def echo_of(
+    far: Pcm,
+    *,
+    delay: float,
+    room: float = ROOM,
+    ppm: float = 0.0,
+    overdriven: bool = False,
+    seed: int = 0,
+) -> Pcm:
     """What the microphone hears of the speaker: float32 [n], as long and as loud as ``far``.
 
     Args:
         delay: seconds on the way, buffers of the devices included.
         room: seconds until it is silent by 60 dB.
         ppm: how much faster the microphone's clock runs.
+        overdriven: the loudspeaker is small, and its peaks are pressed to half their height.
     """
+    played = np.tanh(far * (2 / np.abs(far).max())) if overdriven else far
     response = impulse_response(room, seed)
     size = 1 << (len(far) + len(response)).bit_length()
-    wet = np.fft.irfft(np.fft.rfft(far, size) * np.fft.rfft(response, size), size)[: len(far)]
+    wet = np.fft.irfft(np.fft.rfft(played, size) * np.fft.rfft(response, size), size)[: len(far)]
     if ppm:
         wet = soxr.resample(wet, RATE, RATE * (1 + 1e-6 * ppm))
     late = np.pad(wet, (round(delay * RATE), len(far)))[: len(far)].astype(np.float32)
@@ -138,13 +148,22 @@ def cost(far: Pcm) -> dict[str, float]:
     return shares
 
 
-def _losses(far: Pcm) -> list[dict[str, float]]:
-    ways = [(delay, 0) for delay in DELAYS] + [(0.1, ppm) for ppm in DRIFTS if ppm]
+def _losses(far: Pcm) -> list[dict[str, Any]]:
+    ways = [(delay, 0, False) for delay in DELAYS]
+    ways += [(0.1, ppm, False) for ppm in DRIFTS] + [(0.1, 0, True)]
     losses = []
-    for delay, ppm in ways:
-        heard = echo_of(far, delay=delay, ppm=ppm) + HISS * _hiss(len(far))
-        first, converged = loss(far, heard)
-        losses.append({"delay": delay, "ppm": ppm, "first": first, "converged": converged})
+    for delay, ppm, overdriven in ways:
+        echo = echo_of(far, delay=delay, ppm=ppm, overdriven=overdriven)
+        first, converged = loss(far, echo + HISS * _hiss(len(far)))
+        losses.append(
+            {
+                "delay": delay,
+                "ppm": ppm,
+                "overdriven": overdriven,
+                "first": first,
+                "converged": converged,
+            }
+        )
     return losses
 
 
@@ -185,12 +204,13 @@ def _hiss(count: int) -> Pcm:
 
 def _show(figures: dict[str, Any]) -> None:
     table = Table(title="Echo return loss enhancement", title_justify="left")
-    for name in ("delay", "drift", "first second", f"after {CONVERGED:.0f} s"):
+    for name in ("delay", "drift", "loudspeaker", "first second", f"after {CONVERGED:.0f} s"):
         table.add_column(name, justify="right")
     for row in figures["erle"]:
         table.add_row(
             f"{1000 * row['delay']:.0f} ms",
             f"{row['ppm']:+d} ppm",
+            "overdriven" if row["overdriven"] else "",
             f"{row['first']:.0f} dB",
             f"{row['converged']:.0f} dB",
         )
