@@ -36,6 +36,10 @@ class FrontEnd:
         DeviceError: libspeexdsp, which has the adaptive filter, is not installed.
     """
 
+    linear: NDArray[np.float32]
+    _rest: NDArray[np.float32]
+    _late: NDArray[np.float32]
+
     def __init__(self, *, echo: bool = True, noise: bool = False, gain: bool = False) -> None:
         self._processor = AudioProcessor(
             sample_rate=RATE,
@@ -67,6 +71,6 @@ class FrontEnd:
         """Forgets room, noise and level: another device, or the same one elsewhere."""
         self._processor.reset()
         self._filter = AdaptiveFilter() if self._echo else None
-        self._rest: NDArray[np.float32] = np.zeros((2, 0), np.float32)
-        self._late: NDArray[np.float32] = np.zeros(LATENCY, np.float32)
-        self.linear: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._rest = np.zeros((2, 0), np.float32)
+        self._late = np.zeros(LATENCY, np.float32)
+        self.linear = np.zeros(0, np.float32)
