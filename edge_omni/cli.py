@@ -123,6 +123,7 @@ def run(
     """Talk. Ctrl-C ends the conversation."""
     from edge_omni.audio import files
     from edge_omni.audio.devices import find
+    from edge_omni.audio.echo import FrontEnd
     from edge_omni.llm import silence_native_logs
 
     if output is not None and input is None:
@@ -131,9 +132,11 @@ def run(
         raise UsageError("--paced needs --input: a microphone is always in real time.")
     # What cannot work is said before seconds are spent on loading.
     pcm = files.read(input) if input is not None else None
+    front_end = None
     if input is None:
         find(microphone, "input")
         find(speaker, "output")
+        front_end = FrontEnd(echo=echo_cancellation, noise=noise_suppression, gain=gain_control)
     if not verbose:
         silence_native_logs()
 
@@ -168,11 +171,7 @@ def run(
                         files.write(output, file.recording(), assistant.sample_rate)
             else:
                 from edge_omni.audio.duplex import Duplex
-                from edge_omni.audio.echo import FrontEnd
 
-                front_end = FrontEnd(
-                    echo=echo_cancellation, noise=noise_suppression, gain=gain_control
-                )
                 with Duplex(
                     microphone,
                     speaker,

@@ -52,9 +52,11 @@ class Device(Protocol):
 
     Attributes:
         volume: how loud the speaker plays, 0 to 1.
+        linear: the samples that :meth:`read` returned last, float32 [n], the user's voice whole.
     """
 
     volume: float
+    linear: NDArray[np.float32]
 
     @property
     def queued(self) -> int:
@@ -73,8 +75,8 @@ class Device(Protocol):
         """Whether the microphone will never give anything but silence again."""
 
     def read(self, timeout: float) -> NDArray[np.float32]:
-        """What the microphone heard since the last call: float32 [n], 16 kHz. Waits at most
-        ``timeout`` seconds for some."""
+        """What the microphone heard since the last call, and nothing of the speaker: float32 [n],
+        16 kHz. Waits at most ``timeout`` seconds for some."""
 
     def write(self, pcm: NDArray[np.float32]) -> None:
         """Queue sound for the speaker: float32 [n] at the bundle's rate."""
@@ -187,7 +189,9 @@ class Loop:
         if not len(pcm):
             return
         self._observer.level(float(np.sqrt(np.mean(pcm * pcm))))
-        self._history = np.concatenate([self._history, pcm])[-HISTORY:]
+        # Whether anybody speaks is told from sound without a trace of echo, what they say from
+        # sound that has all of their voice.
+        self._history = np.concatenate([self._history, self._device.linear])[-HISTORY:]
         self._now += len(pcm)
         for voiced in self._voice.push(pcm):
             self._handle(Audio(FRAME, voiced))

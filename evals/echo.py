@@ -32,8 +32,9 @@ LENGTH = 30.0  # seconds of voice in a scene of echo alone
 CONVERGED = 5.0  # seconds after which the echo is looked at
 LEAD = 6.0  # seconds that the assistant has spoken when the user begins
 BARGE_IN = 0.4  # seconds that the assistant goes on once the user has begun
-DELAYS = (0.02, 0.1, 0.2, 0.3)  # seconds
-DRIFTS = (0, 20, 100, -100)  # parts per million
+DELAYS = (0.0, 0.02, 0.1, 0.2, 0.3, 0.5, 0.7)  # seconds
+DRIFTS = (20, 100, -100)  # parts per million
+OUTPUTS = ("microphone", "clean", "linear")
 Pcm = NDArray[np.float32]
 
 
@@ -42,31 +43,44 @@ def decibels(pcm: Pcm) -> float:
     return float(10 * np.log10(np.mean(np.square(pcm, dtype=np.float64)) + 1e-12))
 
 
-def echo_of(far: Pcm, *, delay: float, room: float = ROOM, ppm: float = 0.0, seed: int = 0) -> Pcm:
+def echo_of(
+    far: Pcm,
+    *,
+    delay: float,
+    room: float = ROOM,
+    ppm: float = 0.0,
+    overdriven: bool = False,
+    seed: int = 0,
+) -> Pcm:
     """What the microphone hears of the speaker: float32 [n], as long and as loud as ``far``.
 
     Args:
         delay: seconds on the way, buffers of the devices included.
         room: seconds until it is silent by 60 dB.
         ppm: how much faster the microphone's clock runs.
+        overdriven: the loudspeaker is small, and its peaks are pressed to half their height.
     """
+    played = np.tanh(far * (2 / np.abs(far).max())) if overdriven else far
     response = impulse_response(room, seed)
     size = 1 << (len(far) + len(response)).bit_length()
-    wet = np.fft.irfft(np.fft.rfft(far, size) * np.fft.rfft(response, size), size)[: len(far)]
+    wet = np.fft.irfft(np.fft.rfft(played, size) * np.fft.rfft(response, size), size)[: len(far)]
     if ppm:
         wet = soxr.resample(wet, RATE, RATE * (1 + 1e-6 * ppm))
     late = np.pad(wet, (round(delay * RATE), len(far)))[: len(far)].astype(np.float32)
     return late * np.float32(10 ** ((decibels(far) - decibels(late)) / 20))
 
 
-def loss(far: Pcm, heard: Pcm) -> tuple[float, float]:
-    """Echo return loss enhancement in dB, in the first second and once converged."""
-    left = FrontEnd().process(heard, far)
+def loss(far: Pcm, heard: Pcm) -> dict[str, float]:
+    """Echo return loss enhancement in dB, in the first second and once converged, the latter also
+    of the linear output."""
+    front_end = FrontEnd()
+    left = front_end.process(heard, far)
     late = slice(round(CONVERGED * RATE), len(left))
-    return (
-        decibels(heard[:RATE]) - decibels(left[:RATE]),
-        decibels(heard[late]) - decibels(left[late]),
-    )
+    return {
+        "first": decibels(heard[:RATE]) - decibels(left[:RATE]),
+        "converged": decibels(heard[late]) - decibels(left[late]),
+        "linear": decibels(heard[late]) - decibels(front_end.linear[late]),
+    }
 
 
 @dataclass(frozen=True)
@@ -83,15 +97,18 @@ class Scene:
     echo: Pcm
     begin: int
 
-    def heard(self, *, echo: bool, cancelled: bool) -> Pcm:
-        """What the recogniser gets of the user."""
+    def heard(self, *, echo: bool = True, output: str = "microphone") -> Pcm:
+        """What the recogniser gets of the user: the microphone's signal, or the front end's clean
+        or linear output."""
         near = self.near + self.echo if echo else self.near
         far = self.far if echo else np.zeros_like(self.far)
         near = near + HISS * _hiss(len(near))
-        return FrontEnd(echo=cancelled).process(near, far)[self.begin :]
+        front_end = FrontEnd(echo=output != "microphone")
+        clean = front_end.process(near, far)
+        return (front_end.linear if output == "linear" else clean)[self.begin :]
 
 
-def scene(near: Pcm, voice: Pcm, *, stops: bool, delay: float = 0.15, seed: int = 0) -> Scene:
+def scene(near: Pcm, voice: Pcm, *, stops: bool, delay: float = 0.08, seed: int = 0) -> Scene:
     """The user speaks ``near`` while the assistant speaks; it ``stops`` soon after, or never."""
     begin = round(LEAD * RATE)
     near = np.pad(near, (begin, RATE // 2))
@@ -138,13 +155,14 @@ def cost(far: Pcm) -> dict[str, float]:
     return shares
 
 
-def _losses(far: Pcm) -> list[dict[str, float]]:
-    ways = [(delay, 0) for delay in DELAYS] + [(0.1, ppm) for ppm in DRIFTS if ppm]
+def _losses(far: Pcm) -> list[dict[str, Any]]:
+    ways = [(delay, 0, False) for delay in DELAYS]
+    ways += [(0.1, ppm, False) for ppm in DRIFTS] + [(0.1, 0, True)]
     losses = []
-    for delay, ppm in ways:
-        heard = echo_of(far, delay=delay, ppm=ppm) + HISS * _hiss(len(far))
-        first, converged = loss(far, heard)
-        losses.append({"delay": delay, "ppm": ppm, "first": first, "converged": converged})
+    for delay, ppm, overdriven in ways:
+        echo = echo_of(far, delay=delay, ppm=ppm, overdriven=overdriven)
+        way = {"delay": delay, "ppm": ppm, "overdriven": overdriven}
+        losses.append({**way, **loss(far, echo + HISS * _hiss(len(far)))})
     return losses
 
 
@@ -158,25 +176,15 @@ def _word_errors(items: Sequence[Question]) -> dict[str, float]:
     for index, near in enumerate(report.progress(sounds, "Listening")):
         others = islice(cycle(sounds), index + 1, index + 6)
         voice = np.concatenate(list(others))
-        for stops in (False, True):
+        heard = {}
+        for stops, when in ((True, "it stops after 0.4 s"), (False, "it goes on")):
             made = scene(near, voice, stops=stops, seed=index)
-            for echo, cancelled in ((True, False), (True, True), (False, True), (False, False)):
-                if stops and not echo:
-                    continue
-                name = _NAMES[stops if echo else None, cancelled]
-                heard = made.heard(echo=echo, cancelled=cancelled)
-                caption.setdefault(name, []).append(judge().listen(heard))
+            for output in OUTPUTS:
+                heard[f"{when}, {output}"] = made.heard(output=output)
+                heard[f"it is silent, {output}"] = made.heard(echo=False, output=output)
+        for name, pcm in heard.items():
+            caption.setdefault(name, []).append(judge().listen(pcm))
     return {name: word_error_rate(wanted, captions) for name, captions in caption.items()}
-
-
-_NAMES = {
-    (None, False): "nobody else speaks",
-    (None, True): "nobody else speaks, front end on",
-    (True, False): "the voice stops after 0.4 s",
-    (True, True): "the voice stops after 0.4 s, cancelled",
-    (False, False): "the voice goes on",
-    (False, True): "the voice goes on, cancelled",
-}
 
 
 def _hiss(count: int) -> Pcm:
@@ -185,14 +193,23 @@ def _hiss(count: int) -> Pcm:
 
 def _show(figures: dict[str, Any]) -> None:
     table = Table(title="Echo return loss enhancement", title_justify="left")
-    for name in ("delay", "drift", "first second", f"after {CONVERGED:.0f} s"):
+    for name in (
+        "delay",
+        "drift",
+        "loudspeaker",
+        "first second",
+        f"after {CONVERGED:.0f} s",
+        "linear",
+    ):
         table.add_column(name, justify="right")
     for row in figures["erle"]:
         table.add_row(
             f"{1000 * row['delay']:.0f} ms",
             f"{row['ppm']:+d} ppm",
+            "overdriven" if row["overdriven"] else "",
             f"{row['first']:.0f} dB",
             f"{row['converged']:.0f} dB",
+            f"{row['linear']:.0f} dB",
         )
     report.console.print(table)
     report.show(
@@ -200,7 +217,7 @@ def _show(figures: dict[str, Any]) -> None:
         {name: report.percent(share) for name, share in figures["cost"].items()},
     )
     report.show(
-        "Word error rate of the user through an echo of 0 dB (judge: Whisper base)",
+        "Word error rate of the user while the voice speaks as loud (judge: Whisper base)",
         {name: report.percent(wer) for name, wer in figures["wer"].items()},
     )
     if figures["hour"]:

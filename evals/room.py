@@ -53,8 +53,11 @@ class EchoingDevice(FileDevice):
         self._far = np.concatenate([self._far, self._resampler.push(played)])
         far = np.pad(self._far[: len(user)], (max(0, len(user) - len(self._far)), 0))
         self._far = self._far[len(user) :]
-        heard = user + self._convolved(far)
-        return heard if self._front_end is None else self._front_end.process(heard, far)
+        heard = self.linear = user + self._convolved(far)
+        if self._front_end is not None:
+            heard = self._front_end.process(heard, far)
+            self.linear = self._front_end.linear
+        return heard
 
     def _convolved(self, far: NDArray[np.float32]) -> NDArray[np.float32]:
         """The next samples of the echo, by overlap and add."""

@@ -38,6 +38,10 @@ class Duplex:
         tell: called with a line for the person at the keyboard when a device goes, when it is
             back, and when sound broke off because the machine is too busy.
 
+    Attributes:
+        linear: float32 [n], the samples that `read` returned last, with the user's voice left
+            whole: see `FrontEnd.linear`.
+
     Raises:
         DeviceError: a device is not there or cannot be opened.
     """
@@ -62,6 +66,7 @@ class Duplex:
         self._gone_since: float | None = None
         self._gone: list[str] = []
         self._next_look = 0.0
+        self.linear = np.zeros(0, np.float32)
         self._told = -TELL
         self._told_of = 0
         self._open()
@@ -165,10 +170,13 @@ class Duplex:
         """What waits of the microphone, cleaned."""
         first = self._microphone.stamp
         pcm = self._microphone.take()
+        self.linear = pcm
         if self._front_end is None or not len(pcm):
             return pcm
         far = self._speaker.reference.take(len(pcm), first, self._speaker.stamp)
-        return self._front_end.process(pcm, far)
+        pcm = self._front_end.process(pcm, far)
+        self.linear = self._front_end.linear
+        return pcm
 
     def _open(self) -> None:
         microphone = find(self._wanted[0], "input")

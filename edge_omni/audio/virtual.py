@@ -26,6 +26,7 @@ class FileDevice:
     Attributes:
         volume: how loud the speaker plays, 0 to 1.
         queued, played: samples at ``rate`` that wait, and that have been heard.
+        linear: the samples that `read` returned last, the user's voice left whole.
     """
 
     def __init__(self, pcm: NDArray[np.float32], rate: int, *, paced: bool = False) -> None:
@@ -38,6 +39,7 @@ class FileDevice:
         self._recording: list[NDArray[np.float32]] = []
         self._due = 0.0
         self.volume = 1.0
+        self.linear = np.zeros(0, np.float32)
         self.queued = 0
         self.played = 0
 
@@ -65,13 +67,14 @@ class FileDevice:
         played = self._play()
         self._recording.append(played)
         frame = self._pcm[start : start + FRAME]
-        return self._reaching(np.pad(frame, (0, FRAME - len(frame))), played)
+        self.linear = np.pad(frame, (0, FRAME - len(frame)))
+        return self._reaching(self.linear, played)
 
     def _reaching(
         self, user: NDArray[np.float32], played: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """What the microphone hears of the user, float32 [320], while ``played`` is heard: here
-        the speaker is out of its reach."""
+        """What `read` returns of the user, float32 [320], while ``played`` is heard: here the
+        speaker is out of the microphone's reach."""
         return user
 
     def write(self, pcm: NDArray[np.float32]) -> None:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_omni.audio import files
-from edge_omni.audio.echo import FRAME, RATE, FrontEnd
+from edge_omni.audio.echo import FRAME, LATENCY, RATE, FrontEnd
+from edge_omni.errors import DeviceError
 from evals.echo import decibels, echo_of
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-LATENCY = 128  # samples of delay of WebRTC's filter bank
 
 
 def speech(seconds: float) -> NDArray[np.float32]:
@@ -57,16 +57,41 @@ def test_the_user_is_heard_through_the_echo() -> None:
     assert decibels(heard[6 * RATE : 8 * RATE]) < decibels(heard[talking]) - 25
 
 
+def test_the_user_is_whole_in_the_linear_output_while_both_speak() -> None:
+    user = files.read(SAMPLES / "follow-up.wav")
+    near = np.concatenate([silence(8), user])
+    far = np.resize(speech(3), len(near))
+    front_end = FrontEnd()
+    quiet = front_end.process(near + echo_of(far, delay=0.06, room=0.3), far)
+    assert len(front_end.linear) == len(quiet)
+    talking = slice(8 * RATE + LATENCY, len(quiet))
+    heard, said = front_end.linear[talking], user[: len(quiet) - 8 * RATE - LATENCY]
+    assert np.corrcoef(heard, said)[0, 1] > 0.85
+    alone = front_end.linear[5 * RATE : 8 * RATE]
+    assert decibels(far[5 * RATE : 8 * RATE]) - decibels(alone) > 12
+
+
+def test_both_outputs_are_of_the_same_time() -> None:
+    front_end = FrontEnd()
+    quiet = front_end.process(speech(3), silence(3))
+    spectrum = np.fft.rfft(front_end.linear) * np.conj(np.fft.rfft(quiet))
+    assert abs(np.argmax(np.fft.irfft(spectrum / (np.abs(spectrum) + 1e-9)))) <= 2
+
+
 @settings(max_examples=20, deadline=None)
 @given(cuts=st.lists(st.integers(0, 16_000), max_size=12))
 def test_pieces_of_any_length_give_the_same(cuts: list[int]) -> None:
     far = speech(1)
     near = echo_of(far, delay=0.05, room=0.1)
-    whole = FrontEnd().process(near, far)
-    front_end = FrontEnd()
+    at_once, front_end = FrontEnd(), FrontEnd()
+    whole = at_once.process(near, far)
     edges = [0, *sorted(cuts), len(near)]
-    pieces = [front_end.process(near[a:b], far[a:b]) for a, b in itertools.pairwise(edges)]
+    pieces, linear = [], []
+    for a, b in itertools.pairwise(edges):
+        pieces.append(front_end.process(near[a:b], far[a:b]))
+        linear.append(front_end.linear)
     assert all(len(piece) % FRAME == 0 for piece in pieces)
+    np.testing.assert_array_equal(np.concatenate(linear), at_once.linear)
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
 
 
@@ -93,3 +118,13 @@ def test_a_reset_forgets_the_room() -> None:
     front_end.process(heard[:100], far[:100])
     front_end.reset()
     np.testing.assert_array_equal(front_end.process(heard, far), first)
+
+
+def test_a_missing_library_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr("ctypes.CDLL", missing)
+    with pytest.raises(DeviceError, match="apt install libspeexdsp1"):
+        FrontEnd()
+    FrontEnd(echo=False)
