@@ -114,7 +114,9 @@ class Conversation:
 
     def reset(self) -> None:
         """Forget everything but the system prompt, and wait for a user turn."""
-        self._rewind(0)
+        for sequence in (0, 1):  # a fork too
+            self._llm.rewind(0, sequence=sequence)
+        self._limit = self._llm.context
         self._llm.append(self._opening, sequence=self._sequence)
         self._turns: list[int] = []
         self._begin_turn()
