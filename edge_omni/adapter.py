@@ -7,6 +7,7 @@ soft embedding for each token it has settled on. The *frame-synchronous* one is 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,12 @@ class Adapter(Protocol):
     def reset(self) -> None:
         """Forget the turn."""
 
+    def fork(self) -> Adapter:
+        """A copy that goes on by itself."""
+
+    def resume(self) -> None:
+        """Go on with a turn that had been finished, in sound that begins anew."""
+
     def cut(self) -> int | None:
         """Where a long turn is to be cut now: the frame from which to hear it again.
 
@@ -98,6 +105,17 @@ class TokenAdapter:
         self._tentative: list[Hypothesis] = []
         self._rows: list[Rows] = []
 
+    def fork(self) -> TokenAdapter:
+        """A copy that goes on by itself."""
+        other = copy.copy(self)
+        other._search = self._search.fork()
+        return other
+
+    def resume(self) -> None:
+        """See :meth:`Adapter.resume`."""
+        self._search.reset()
+        self._tentative, self._rows = [], []
+
     @property
     def caption(self) -> str:
         """The text heard so far, for people to read."""
@@ -132,7 +150,7 @@ class TokenAdapter:
             rows.append(self._rows[i] if known else self._embed(item, not self._said and i == 0))
             if not known:
                 self._tentative, self._rows = self._tentative[:i], self._rows[:i]
-        self._said += [item.token for item in settled]
+        self._said = [*self._said, *(item.token for item in settled)]  # a fork keeps its own
         self._tentative, self._rows = tentative, rows[len(settled) :]
         return Heard(self._stack(rows[: len(settled)]), self._stack(self._rows))
 
@@ -167,6 +185,13 @@ class FrameAdapter:
     def reset(self) -> None:
         """Forget the turn."""
         self._state = self._graph.start()
+
+    def fork(self) -> FrameAdapter:
+        """A copy that goes on by itself."""
+        return copy.copy(self)
+
+    def resume(self) -> None:
+        """The state knows no end."""
 
     def push(self, frames: Frames) -> Heard:
         """Hear frames; provisional ones are left until they are final."""
@@ -209,6 +234,18 @@ class Listener:
         self._sound: list[NDArray[np.float32]] = []
         self._ended = False
 
+    def fork(self) -> Listener:
+        """A copy that goes on by itself."""
+        other = copy.copy(self)
+        other._encoder, other._adapter = self._encoder.fork(), self._adapter.fork()
+        return other
+
+    def resume(self) -> None:
+        """Take back :meth:`finish`: what is heard from now on belongs to the same turn."""
+        self._encoder.reset()
+        self._adapter.resume()
+        self._sound, self._ended = [], False
+
     def push(self, pcm: NDArray[np.float32]) -> Heard:
         """Hear any number of samples, float32 at 16 kHz."""
         if self._ended:
@@ -225,7 +262,8 @@ class Listener:
         return _joined(parts)
 
     def _hear(self, pcm: NDArray[np.float32]) -> Heard:
-        self._sound.append(pcm.copy())  # a view would keep the array that it was cut from
+        # A view would keep the array that it was cut from, and a fork keeps a list of its own.
+        self._sound = [*self._sound, pcm.copy()]
         return self._adapter.push(self._encoder.push(pcm))
 
     def finish(self) -> Heard:

@@ -34,7 +34,7 @@ class Answerer:
         decoder: the speech decoder.
         vocoder: turns its codec tokens into sound.
         settings: where the answer is cut into text chunks.
-        timeline: of the turn; the answer's steps are marked in it.
+        timeline: of the turn; the steps up to the first codec token are marked in it.
         backlog: how many seconds of sound the speaker still has to play.
         on_text: told the answer's text as it grows.
 
@@ -131,6 +131,4 @@ class Answerer:
 
     def _count(self, pcm: NDArray[np.float32]) -> NDArray[np.float32]:
         self.samples += len(pcm)
-        if len(pcm):
-            self._timeline.mark("first_pcm")
         return pcm

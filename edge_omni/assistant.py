@@ -34,13 +34,30 @@ class Turn:
         audio: the answer's sound, float32 [n], where it was asked for.
         sample_rate: of ``audio``.
         timeline: when the steps happened.
+        interrupted: whether the user spoke over the answer and it stopped; ``text`` ends there.
     """
 
     caption: str = ""
     text: str = ""
+    interrupted: bool = False
     audio: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     sample_rate: int = 0
     timeline: Timeline = field(default_factory=Timeline)
+
+
+@dataclass
+class Prepared:
+    """A turn that may be over, as it stands if it is: heard to its end, in forks of all that its
+    answer would change.
+
+    Attributes:
+        turn: with its caption.
+        listener, conversation: the forks.
+    """
+
+    turn: Turn
+    listener: Listener
+    conversation: Conversation
 
 
 class Assistant:
@@ -162,10 +179,37 @@ class Assistant:
         turn.caption = self.listener.caption
         return not self.conversation.empty
 
+    def prepare(self) -> Prepared | None:
+        """Hear the user's turn to its end in a fork; None if it holds nothing so far.
+
+        What is prepared is then accepted or discarded, before anything else is prepared.
+        """
+        conversation = self.conversation.fork()
+        if conversation is None:
+            return None
+        listener = self.listener.fork()
+        conversation.hear(listener.finish())
+        turn = Turn(caption=listener.caption, sample_rate=self.sample_rate)
+        prepared = Prepared(turn, listener, conversation)
+        if conversation.empty:
+            self.discard(prepared)
+            return None
+        return prepared
+
+    def accept(self, prepared: Prepared) -> None:
+        """The turn was over."""
+        prepared.conversation.drop(self.conversation)
+        self.conversation, self.listener = prepared.conversation, prepared.listener
+
+    def discard(self, prepared: Prepared) -> None:
+        """The turn goes on."""
+        self.conversation.drop(prepared.conversation)
+
     def answer(
         self,
         turn: Turn,
         *,
+        conversation: Conversation | None = None,
         backlog: Callable[[], float] = lambda: 0.0,
         on_text: Callable[[str], None] = lambda text: None,
         max_tokens: int | None = None,
@@ -175,12 +219,14 @@ class Assistant:
 
         Args:
             turn: its timeline is kept.
+            conversation: a fork to answer in, instead of the conversation itself.
             backlog: how many seconds of sound the speaker still has to play.
             on_text: told the answer's text as it grows.
             max_tokens: length limit of the answer; the bundle's when None.
             sampling: how tokens are chosen; as the bundle says when None.
         """
-        return self._answerer(turn, self._tokens(max_tokens, sampling), backlog, on_text)
+        tokens = self._tokens(max_tokens, sampling, conversation)
+        return self._answerer(turn, tokens, backlog, on_text)
 
     def _answerer(
         self,
@@ -201,9 +247,14 @@ class Assistant:
             on_text=on_text,
         )
 
-    def _tokens(self, max_tokens: int | None, sampling: Sampling | None) -> Iterator[Token]:
+    def _tokens(
+        self,
+        max_tokens: int | None,
+        sampling: Sampling | None,
+        conversation: Conversation | None = None,
+    ) -> Iterator[Token]:
         manifest = self.bundle.manifest
-        return self.conversation.answer(
+        return (conversation or self.conversation).answer(
             max_tokens or manifest.answer_tokens, sampling or manifest.sampling, self.seed
         )
 
@@ -260,7 +311,12 @@ class Assistant:
         return self._complete(turn, self._answerer(turn, self.conversation.say(text)))
 
     def _complete(self, turn: Turn, answer: Answerer) -> Turn:
-        turn.audio = np.concatenate([pcm for pcm in answer if pcm is not None])
+        parts = []
+        for pcm in answer:
+            if pcm is not None and len(pcm):
+                turn.timeline.mark("first_pcm")
+                parts.append(pcm)
+        turn.audio = np.concatenate([*parts, turn.audio])
         turn.sample_rate = self.sample_rate
         turn.text = answer.text.strip()
         self.conversation.end_answer()

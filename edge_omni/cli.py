@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edge_omni.errors import DeviceError, EdgeOmniError, UsageError
@@ -88,9 +91,31 @@ def run(
     speaker: Annotated[
         str | None, typer.Option(help="Name or index, see `edge-omni devices`.")
     ] = None,
+    echo_cancellation: Annotated[
+        bool, typer.Option(help="Take the speaker's sound out of the microphone's.")
+    ] = True,
+    noise_suppression: Annotated[
+        bool, typer.Option("--noise-suppression", help="Suppress steady noise by 12 dB.")
+    ] = False,
+    gain_control: Annotated[
+        bool, typer.Option("--gain-control", help="Bring quiet speakers up.")
+    ] = False,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for a device that has gone.")
+    ] = 3600.0,
+    barge_in: Annotated[
+        bool, typer.Option(help="Listen while the assistant speaks, and let it be interrupted.")
+    ] = True,
     timeline: Annotated[
         str | None, typer.Option(help="Write each turn's timeline as JSON here; - prints it.")
     ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(help="Record what is decided, for `edge-omni replay`: no sound, no words."),
+    ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Only whole turns, a line each; as into a pipe.")
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Show native libraries' talk.")
     ] = False,
@@ -98,6 +123,7 @@ def run(
     """Talk. Ctrl-C ends the conversation."""
     from edge_omni.audio import files
     from edge_omni.audio.devices import find
+    from edge_omni.audio.echo import FrontEnd
     from edge_omni.llm import silence_native_logs
 
     if output is not None and input is None:
@@ -106,15 +132,18 @@ def run(
         raise UsageError("--paced needs --input: a microphone is always in real time.")
     # What cannot work is said before seconds are spent on loading.
     pcm = files.read(input) if input is not None else None
+    front_end = None
     if input is None:
         find(microphone, "input")
         find(speaker, "output")
+        front_end = FrontEnd(echo=echo_cancellation, noise=noise_suppression, gain=gain_control)
     if not verbose:
         silence_native_logs()
 
     from edge_omni.assistant import Assistant
     from edge_omni.audio.virtual import FileDevice
     from edge_omni.loop import Loop
+    from edge_omni.trace import Recorder
     from edge_omni.view import TerminalView
 
     with console.status("Loading …"):
@@ -125,12 +154,15 @@ def run(
         console.print(problem, style="yellow", markup=False)
     if llm is not None:
         console.print(f"{llm.name}: {assistant.adaptation}", style="dim", markup=False)
+    rules = replace(assistant.bundle.manifest.dialogue, barge_in=barge_in)
     turns: list[Turn] = []
     try:
-        with TerminalView(console) as view:
+        with ExitStack() as stack:
+            record = stack.enter_context(Recorder(trace, rules)) if trace else None
+            view = stack.enter_context(TerminalView(console, plain=plain))
             if pcm is not None:
                 file = FileDevice(pcm, assistant.sample_rate, paced=paced)
-                loop = Loop(assistant, file, view)
+                loop = Loop(assistant, file, view, rules, record)
                 turns = loop.turns
                 try:
                     loop.run()
@@ -140,9 +172,16 @@ def run(
             else:
                 from edge_omni.audio.duplex import Duplex
 
-                with Duplex(microphone, speaker, output_rate=assistant.sample_rate) as duplex:
+                with Duplex(
+                    microphone,
+                    speaker,
+                    output_rate=assistant.sample_rate,
+                    front_end=front_end,
+                    patience=patience,
+                    tell=view.device,
+                ) as duplex:
                     console.print("Speak. Ctrl-C ends the conversation.", style="dim")
-                    loop = Loop(assistant, duplex, view)
+                    loop = Loop(assistant, duplex, view, rules, record)
                     turns = loop.turns
                     loop.run()
     finally:
@@ -166,6 +205,27 @@ def _write_timeline(target: str | None, turns: list[Turn]) -> None:
         console.print_json(text)
     else:
         Path(target).write_text(text + "\n", encoding="utf-8")
+
+
+@app.command()
+def replay(trace: Annotated[Path, typer.Argument(help="Of `edge-omni run --trace`.")]) -> None:
+    """Decide a recorded conversation again; exit code 1 if anything is decided otherwise."""
+    from edge_omni.dialogue import Feed
+    from edge_omni.trace import replay as steps
+
+    table, differing = Table("seconds", "event", "decisions", "floor"), 0
+    for step in steps(trace):
+        decisions = [repr(action) for action in step.decided if not isinstance(action, Feed)]
+        if step.decided != step.recorded:
+            differing += 1
+            decisions.append(f"recorded: {step.recorded}")
+        if decisions:
+            row = [f"{step.seconds:.2f}", repr(step.event), "\n".join(decisions), step.floor.value]
+            table.add_row(*map(escape, row))
+    console.print(table)
+    if differing:
+        raise EdgeOmniError(f"{differing} decisions differ from those that {trace} recorded.")
+    console.print("Every decision is the one that was recorded.")
 
 
 @app.command()
@@ -328,6 +388,12 @@ def lengthy(
 ) -> None:
     """Long answers: whether the voice drifts, loops or stops early."""
     _checkout("evals.lengthy").run(bundle=bundle, llm=llm, limit=limit, json_path=json_path)
+
+
+@eval_app.command()
+def echo(folder: Path, limit: LimitOption = 24, json_path: JsonOption = None) -> None:
+    """The echo canceller: what is left of the echo, how the user is heard through it, its cost."""
+    _checkout("evals.echo").run(folder, limit=limit, json_path=json_path)
 
 
 @app.command()

@@ -9,6 +9,7 @@ full, never the system prompt.
 from __future__ import annotations
 
 import codecs
+import copy
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -101,6 +102,8 @@ class Conversation:
         self, llm: LLM, layout: ChatLayout, *, prompt: NDArray[np.float32] | None = None
     ) -> None:
         self._llm = llm
+        self._sequence = 0
+        self._limit = llm.context
         self._prompt = prompt
         self._opening = llm.tokenize(layout.opening, special=True)
         if llm.bos is not None and self._opening[:1] != [llm.bos]:
@@ -111,16 +114,49 @@ class Conversation:
 
     def reset(self) -> None:
         """Forget everything but the system prompt, and wait for a user turn."""
-        self._llm.rewind(0)
-        self._llm.append(self._opening)
+        for sequence in (0, 1):  # a fork too
+            self._llm.rewind(0, sequence=sequence)
+        self._limit = self._llm.context
+        self._llm.append(self._opening, sequence=self._sequence)
         self._turns: list[int] = []
         self._begin_turn()
 
+    # Forks
+
+    def fork(self) -> Conversation | None:
+        """The same conversation in another sequence, to go on in another way.
+
+        Memory is shared until either goes on, by at most an eighth of all there is, and until one
+        of the two is dropped no old turn can be. None if there is no room for that.
+        """
+        share = self._llm.context // 8
+        if not self._make_room(2 * share):
+            return None
+        other = copy.copy(self)
+        other._turns, other._ends = list(self._turns), list(self._ends)
+        other._sequence = 1 - self._sequence
+        self._limit = other._limit = self.position + share
+        self._llm.fork(self._sequence, other._sequence)
+        return other
+
+    def drop(self, other: Conversation) -> None:
+        """This side of a fork goes on, the other one is forgotten."""
+        other._rewind(0)
+        self._limit = self._llm.context
+
+    @property
+    def position(self) -> int:
+        """How many tokens of the LLM's memory it takes."""
+        return self._llm.position(self._sequence)
+
+    def _rewind(self, position: int) -> None:
+        self._llm.rewind(position, sequence=self._sequence)
+
     def _begin_turn(self) -> None:
-        self._turns.append(self._llm.position())
+        self._turns.append(self.position)
         if self._prompt is not None:
             self._append(self._prompt)
-        self._settled = self._heard_from = self._llm.position()
+        self._settled = self._heard_from = self.position
         self._tentative = np.empty((0, self._llm.width), np.float32)
         self._ends: list[int] = []
         self._answer_start: int | None = None
@@ -132,7 +168,7 @@ class Conversation:
         rows = np.concatenate([heard.settled, heard.tentative])
         kept = _common_rows(rows, self._tentative)
         if kept < len(self._tentative):
-            self._llm.rewind(self._settled + kept)
+            self._rewind(self._settled + kept)
         if kept < len(rows):
             self._append(rows[kept:])
         self._settled += len(heard.settled)
@@ -143,16 +179,16 @@ class Conversation:
         tokens = self._llm.tokenize(text)
         if tokens:
             self._append(tokens)
-        self._settled = self._llm.position()
+        self._settled = self.position
 
     @property
     def empty(self) -> bool:
         """Whether the user's turn holds nothing yet."""
-        return self._llm.position() == self._heard_from
+        return self.position == self._heard_from
 
     def ignore(self) -> None:
         """Take the user's turn back."""
-        self._llm.rewind(self._turns.pop())
+        self._rewind(self._turns.pop())
         self._begin_turn()
 
     # The answer
@@ -171,18 +207,20 @@ class Conversation:
 
     def _begin_answer(self) -> None:
         self._append(self._answer)
-        self._answer_start = self._llm.position()
+        self._answer_start = self.position
 
     def _read(self, tokens: Iterable[int]) -> Iterator[Token]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         characters = 0
-        for token in tokens:
-            if not self._make_room(1 + len(self._next_turn)):
-                return
+        coming = iter(tokens)
+        token = next(coming, None)
+        while token is not None and self._make_room(1 + len(self._next_turn)):
             hidden = self._append([token])
             text = decoder.decode(self._llm.piece(token))
             characters += len(text)
             self._ends.append(characters)
+            # Sampled at once: until this goes on, the LLM may have read something else.
+            token = next(coming, None)
             yield Token(text, hidden)
 
     def keep_answer(self, characters: int) -> None:
@@ -191,7 +229,16 @@ class Conversation:
             return
         kept = sum(end <= characters for end in self._ends)
         del self._ends[kept:]
-        self._llm.rewind(self._answer_start + kept)
+        self._rewind(self._answer_start + kept)
+
+    def withdraw_answer(self) -> None:
+        """Nothing of the answer was heard: the user's turn is open again."""
+        if self._answer_start is None:
+            return
+        self._rewind(self._answer_start - len(self._answer))
+        self._settled = self.position
+        self._tentative = self._tentative[:0]
+        self._ends, self._answer_start = [], None
 
     def end_answer(self) -> None:
         """Close the answer; the next user turn begins."""
@@ -200,20 +247,21 @@ class Conversation:
 
     def _append(self, items: list[int] | NDArray[np.float32]) -> NDArray[np.float32]:
         self._make_room(len(items))
-        return self._llm.append(items)
+        return self._llm.append(items, sequence=self._sequence)
 
     def _make_room(self, count: int) -> bool:
         """Drop the oldest turns until ``count`` more tokens fit; whether they do now."""
-        while self._llm.position() + count > self._llm.context and len(self._turns) > 1:
+        forked = self._limit < self._llm.context
+        while not forked and self.position + count > self._limit and len(self._turns) > 1:
             start, end = self._turns[:2]
-            self._llm.drop(start, end)
+            self._llm.drop(start, end, sequence=self._sequence)
             gap = end - start
             self._turns = [turn - gap for turn in self._turns[1:]]
             self._settled -= gap
             self._heard_from -= gap
             if self._answer_start is not None:
                 self._answer_start -= gap
-        return self._llm.position() + count <= self._llm.context
+        return self.position + count <= self._limit
 
 
 def _common_rows(a: NDArray[np.float32], b: NDArray[np.float32]) -> int:

@@ -4,7 +4,9 @@ Events go in, actions come out. There is no thread, clock, device or model in he
 behaviour can be tested in milliseconds and replayed from a recorded trace. All times are samples
 of the microphone's 16 kHz clock; playback positions are samples of the answer at the speaker.
 
-This machine is half duplex: while the assistant has the floor, the user is not listened to.
+The microphone is always heard. While the assistant has the floor, a voice at the microphone is
+*speech over the answer*: the answer gets quieter at its first sign and goes on or stops once it is
+known what it was. Only then does the floor change hands, so that it never has two owners.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ class Audio:
 
 @dataclass(frozen=True)
 class StateProbabilities:
-    """What the state head makes of the user's turn so far; the three add up to 1."""
+    """What the state head makes of what is said at the microphone; the three add up to 1."""
 
     listen: float
     answer: float
@@ -78,6 +80,16 @@ class Feed:
 
 
 @dataclass(frozen=True)
+class Prepare:
+    """The user's turn may be over: begin its answer, unheard."""
+
+
+@dataclass(frozen=True)
+class Discard:
+    """The user's turn goes on: forget the answer that was prepared."""
+
+
+@dataclass(frozen=True)
 class Answer:
     """The user's turn is over, its last voiced sample was ``end_of_speech``: answer it."""
 
@@ -85,8 +97,23 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Resume:
+    """The user goes on, and nothing of the answer was heard yet: forget it, the turn is open."""
+
+
+@dataclass(frozen=True)
 class Ignore:
-    """The user's turn needs no answer: forget it."""
+    """What was said at the microphone needs no answer: forget it."""
+
+
+@dataclass(frozen=True)
+class Lower:
+    """Somebody speaks over the answer: play it more quietly."""
+
+
+@dataclass(frozen=True)
+class Raise:
+    """It was nothing: play the answer as before."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +128,9 @@ class EndTurn:
     """The answer has been heard to its end."""
 
 
-Action: TypeAlias = Feed | Answer | Ignore | Yield | EndTurn
+Action: TypeAlias = (
+    Feed | Prepare | Discard | Answer | Resume | Ignore | Lower | Raise | Yield | EndTurn
+)
 
 
 @dataclass(frozen=True)
@@ -109,22 +138,52 @@ class Rules:
     """Thresholds of the dialogue, in seconds and probabilities.
 
     Attributes:
-        open_window, open_voiced: a turn opens when this much of the last window is voiced.
-        lead_in: audio before that point that still belongs to the turn.
+        open_window, open_voiced: speech begins when this much of the last window is voiced.
+        lead_in: audio before that point that still belongs to it.
+        prepare_silence: silence after which the answer is begun, unheard; it is dropped again
+            when ``resume_voiced`` of voice follows.
+        resume_voiced: see ``prepare_silence``.
         end_silence: silence that closes a turn.
         shortest_turn: a turn with less voice than this is ignored.
         longest_turn: a turn is closed after so long, whatever is heard.
+        barge_in: whether the microphone is heard while the assistant speaks.
+        over_silence: silence that ends speech over the answer, which then goes on.
+        over_voiced: so much voice over the answer stops it, where no state head tells earlier.
         answer, ignore: state probabilities above which a turn is closed.
+        prepare: probability of ``answer`` above which the answer is begun, unheard.
+        interrupt: probability of anything but ``ignore`` above which the answer stops.
     """
 
     open_window: float = 0.2
     open_voiced: float = 0.12
     lead_in: float = 0.4
+    prepare_silence: float = 0.2
+    resume_voiced: float = 0.1
     end_silence: float = 0.6
     shortest_turn: float = 0.16
     longest_turn: float = 180.0
+    barge_in: bool = True
+    over_silence: float = 0.5
+    over_voiced: float = 0.6
     answer: float = 0.5
     ignore: float = 0.5
+    prepare: float = 0.3
+    interrupt: float = 0.7
+
+
+@dataclass
+class _Speech:
+    """What somebody says at the microphone.
+
+    Attributes:
+        start: its first sample.
+        last_voice: the end of its last voiced frame.
+        voiced: samples of voice in it.
+    """
+
+    start: int
+    last_voice: int
+    voiced: int
 
 
 @dataclass
@@ -135,19 +194,27 @@ class Dialogue:
     floor: Floor = Floor.NOBODY
 
     def __post_init__(self) -> None:
-        self._now = 0
+        self._now = self._fed = 0
         self._recent: deque[Audio] = deque()
-        self._start = self._last_voice = self._voiced = 0
+        self._speech: _Speech | None = None
+        self._answered: _Speech | None = None
+        self._prepared_at: int | None = None
+        self._waits_for_silence = False
         self._answer_length: int | None = None
         self._played = 0
+
+    @property
+    def spoken_over(self) -> bool:
+        """Whether somebody speaks while the assistant has the floor."""
+        return self.floor is Floor.ASSISTANT and self._speech is not None
 
     def handle(self, event: Event) -> list[Action]:
         """Take one event in; the actions it calls for, in order."""
         match event:
             case Audio():
                 return self._audio(event)
-            case StateProbabilities():
-                return self._state(event)
+            case StateProbabilities() if self._speech is not None:
+                return self._state(event, self._speech)
             case NothingHeard() if self.floor is Floor.ASSISTANT:
                 self._release()
                 return [Ignore()]
@@ -161,70 +228,135 @@ class Dialogue:
 
     def interrupt(self) -> list[Action]:
         """End whatever goes on, as when the user leaves: nothing unheard stays in memory."""
-        floor, played = self.floor, self._played
+        floor, played, prepared = self.floor, self._played, self._prepared_at is not None
         self._release()
         if floor is Floor.ASSISTANT:
             return [Yield(played)]
-        return [Ignore()] if floor is Floor.USER else []
+        if floor is Floor.USER:
+            return [Discard(), Ignore()] if prepared else [Ignore()]
+        return []
 
     def _audio(self, event: Audio) -> list[Action]:
         start, self._now = self._now, self._now + event.samples
-        if self.floor is Floor.NOBODY:
+        if self._speech is None:
             return self._open_if_voiced(event)
-        if self.floor is Floor.ASSISTANT:
-            return []
         if event.voiced:
-            self._last_voice = self._now
-            self._voiced += event.samples
-        actions: list[Action] = [Feed(start, self._now)]
-        silence = self._now - self._last_voice
-        if silence >= self.rules.end_silence * RATE:
-            actions.append(self._close())
-        elif self._now - self._start >= self.rules.longest_turn * RATE:
-            actions.append(self._answer())
-        return actions
+            self._speech.last_voice = self._now
+            self._speech.voiced += event.samples
+        self._fed = self._now
+        decide = self._over if self.floor is Floor.ASSISTANT else self._turn
+        return [Feed(start, self._now), *decide(self._speech)]
 
     def _open_if_voiced(self, event: Audio) -> list[Action]:
+        if self.floor is Floor.ASSISTANT and not self.rules.barge_in:
+            return []
         self._recent.append(event)
         while sum(audio.samples for audio in self._recent) > self.rules.open_window * RATE:
             self._recent.popleft()
         voiced = sum(audio.samples for audio in self._recent if audio.voiced)
-        if voiced < self.rules.open_voiced * RATE:
+        self._waits_for_silence &= voiced > 0
+        if self._waits_for_silence or voiced < self.rules.open_voiced * RATE:
             return []
         window = sum(audio.samples for audio in self._recent)
         self._recent.clear()
-        self.floor = Floor.USER
-        self._start = max(0, self._now - window - int(self.rules.lead_in * RATE))
-        self._last_voice, self._voiced = self._now, voiced
-        return [Feed(self._start, self._now)]
+        start = max(self._fed, self._now - window - int(self.rules.lead_in * RATE))
+        self._fed = self._now
+        return [*self._open(_Speech(start, self._now, voiced)), Feed(start, self._now)]
 
-    def _state(self, event: StateProbabilities) -> list[Action]:
-        if self.floor is not Floor.USER:
+    def _open(self, speech: _Speech) -> list[Action]:
+        """Speech begins: a turn, the rest of one, or something over the answer."""
+        self._speech = speech
+        if self.floor is Floor.NOBODY:
+            self.floor = Floor.USER
             return []
-        if event.answer > self.rules.answer:
-            return [self._answer()]
-        if event.ignore > self.rules.ignore:
-            self._release()
-            return [Ignore()]
+        if self._played > 0 or self._answered is None:
+            return [Lower()]
+        self._answered.last_voice = speech.last_voice
+        self._answered.voiced += speech.voiced
+        self._speech, self._answered = self._answered, None
+        self.floor = Floor.USER
+        return [Resume()]
+
+    def _turn(self, speech: _Speech) -> list[Action]:
+        """The user has the floor, and one more piece of their turn has been heard."""
+        silence = self._now - speech.last_voice
+        if silence >= self.rules.end_silence * RATE:
+            return self._close(speech)
+        if self._now - speech.start >= self.rules.longest_turn * RATE:
+            return self._answer(speech)
+        if self._prepared_at is not None:
+            if speech.voiced - self._prepared_at >= self.rules.resume_voiced * RATE:
+                self._prepared_at = None
+                return [Discard()]
+        elif silence >= self.rules.prepare_silence * RATE:
+            return self._prepare(speech)
         return []
 
-    def _close(self) -> Action:
-        if self._voiced >= self.rules.shortest_turn * RATE:
-            return self._answer()
-        self._release()
-        return Ignore()
+    def _over(self, speech: _Speech) -> list[Action]:
+        """The assistant has the floor, and one more piece of what is said over it was heard."""
+        if self._now - speech.last_voice >= self.rules.over_silence * RATE:
+            return self._go_on()
+        if speech.voiced >= self.rules.over_voiced * RATE:
+            return self._give_way()
+        return []
 
-    def _answer(self) -> Action:
+    def _state(self, event: StateProbabilities, speech: _Speech) -> list[Action]:
+        ignored = event.ignore > self.rules.ignore
+        if self.floor is Floor.ASSISTANT:
+            if ignored:
+                self._waits_for_silence = True
+                return self._go_on()
+            return self._give_way() if 1 - event.ignore > self.rules.interrupt else []
+        if event.answer > self.rules.answer:
+            return self._answer(speech)
+        if ignored:
+            return self._ignore()
+        return self._prepare(speech) if event.answer > self.rules.prepare else []
+
+    def _prepare(self, speech: _Speech) -> list[Action]:
+        if self._prepared_at is not None or speech.voiced < self.rules.shortest_turn * RATE:
+            return []
+        self._prepared_at = speech.voiced
+        return [Prepare()]
+
+    def _close(self, speech: _Speech) -> list[Action]:
+        if speech.voiced >= self.rules.shortest_turn * RATE:
+            return self._answer(speech)
+        return self._ignore()
+
+    def _answer(self, speech: _Speech) -> list[Action]:
         self.floor = Floor.ASSISTANT
+        self._answered, self._speech, self._prepared_at = speech, None, None
         self._answer_length, self._played = None, 0
-        return Answer(self._last_voice)
+        self._recent.clear()
+        return [Answer(speech.last_voice)]
+
+    def _ignore(self) -> list[Action]:
+        prepared = self._prepared_at is not None
+        self._release()
+        return [Discard(), Ignore()] if prepared else [Ignore()]
+
+    def _go_on(self) -> list[Action]:
+        """What was said over the answer was nothing."""
+        self._speech = None
+        self._recent.clear()
+        return [Raise(), Ignore()]
+
+    def _give_way(self) -> list[Action]:
+        """What is said over the answer becomes a turn of the user's."""
+        self.floor = Floor.USER
+        return [Yield(self._played)]
 
     def _end_if_heard(self) -> list[Action]:
         if self._answer_length is None or self._played < self._answer_length:
             return []
-        self._release()
+        if self._speech is None:
+            self._release()
+        else:
+            self.floor = Floor.USER
         return [EndTurn()]
 
     def _release(self) -> None:
         self.floor = Floor.NOBODY
+        self._speech = self._answered = self._prepared_at = None
         self._recent.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,10 @@ class Encoder:
         self._state = self._graph.start()
         self._waiting = np.empty(0, np.float32)
         self._provisional = self._none
+
+    def fork(self) -> Encoder:
+        """A copy that goes on by itself; nothing in it is changed in place."""
+        return copy.copy(self)
 
     def push(self, pcm: Pcm) -> Frames:
         """Hear any number of samples; what does not fill a chunk waits for more.

@@ -1,19 +1,22 @@
 """The loop of a conversation: a device at one end, the dialogue in the middle, models at work.
 
 Everything but the device's own callback runs here, in one thread and in small steps: the
-microphone is looked after between any two steps of an answer in the making.
+microphone is looked after between any two steps of an answer in the making. An answer may be begun
+before it is certain that the user's turn is over: its sound is then held back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_omni.adapter import Heard
 from edge_omni.answerer import Answerer
-from edge_omni.assistant import Assistant, Turn
+from edge_omni.assistant import Assistant, Prepared, Turn
 from edge_omni.audio.voice_activity import FRAME, VoiceActivity
 from edge_omni.dialogue import (
     RATE,
@@ -22,22 +25,38 @@ from edge_omni.dialogue import (
     AnswerComplete,
     Audio,
     Dialogue,
+    Discard,
     EndTurn,
     Event,
     Feed,
     Floor,
     Ignore,
+    Lower,
     NothingHeard,
     Playback,
+    Prepare,
+    Raise,
+    Resume,
+    Rules,
     Yield,
 )
 
 HISTORY = 2 * RATE
 """Samples of the microphone that are kept for the beginning of a turn."""
+LOWERED = 0.25
+"""Loudness of an answer that somebody speaks over, until it is known what they want."""
 
 
 class Device(Protocol):
-    """A microphone and a speaker: ``audio.duplex.Duplex`` or ``audio.virtual.FileDevice``."""
+    """A microphone and a speaker: ``audio.duplex.Duplex`` or ``audio.virtual.FileDevice``.
+
+    Attributes:
+        volume: how loud the speaker plays, 0 to 1.
+        linear: the samples that :meth:`read` returned last, float32 [n], the user's voice whole.
+    """
+
+    volume: float
+    linear: NDArray[np.float32]
 
     @property
     def queued(self) -> int:
@@ -45,15 +64,19 @@ class Device(Protocol):
 
     @property
     def played(self) -> int:
-        """Samples the speaker has taken since the device was opened."""
+        """Samples that have been heard since the device was opened."""
+
+    @property
+    def committed(self) -> int:
+        """Samples that have been heard or that no :meth:`clear` can hold back any more."""
 
     @property
     def finished(self) -> bool:
         """Whether the microphone will never give anything but silence again."""
 
     def read(self, timeout: float) -> NDArray[np.float32]:
-        """What the microphone heard since the last call: float32 [n], 16 kHz. Waits at most
-        ``timeout`` seconds for some."""
+        """What the microphone heard since the last call, and nothing of the speaker: float32 [n],
+        16 kHz. Waits at most ``timeout`` seconds for some."""
 
     def write(self, pcm: NDArray[np.float32]) -> None:
         """Queue sound for the speaker: float32 [n] at the bundle's rate."""
@@ -77,8 +100,34 @@ class Observer:
     def answer(self, text: str) -> None:
         """The answer as far as the LLM has written it."""
 
+    def heard(self, characters: int) -> None:
+        """So many characters of the answer have been heard."""
+
     def turn(self, turn: Turn) -> None:
         """A turn is over."""
+
+
+@dataclass
+class _Making:
+    """An answer in the making.
+
+    Attributes:
+        prepared: what it was begun in before the user's turn was known to be over; None since.
+        held: its sound until then.
+        complete: whether all of it has been made.
+    """
+
+    turn: Turn
+    answer: Answerer
+    steps: Iterator[NDArray[np.float32] | None]
+    prepared: Prepared | None = None
+    held: list[NDArray[np.float32]] = field(default_factory=list)
+    complete: bool = False
+
+    @property
+    def said(self) -> bool:
+        """Whether it is being said, not only prepared."""
+        return self.prepared is None
 
 
 class Loop:
@@ -88,23 +137,33 @@ class Loop:
         assistant: the models and the memory.
         device: microphone and speaker; the speaker's rate is ``assistant.sample_rate``.
         observer: told what happens.
+        rules: of the dialogue; the bundle's when None.
+        trace: told every event and the actions that it called for.
 
     Attributes:
         turns: the turns that have been answered.
     """
 
-    def __init__(self, assistant: Assistant, device: Device, observer: Observer) -> None:
+    def __init__(
+        self,
+        assistant: Assistant,
+        device: Device,
+        observer: Observer,
+        rules: Rules | None = None,
+        trace: Callable[[Event, list[Action]], None] | None = None,
+    ) -> None:
         self._assistant = assistant
         self._device = device
         self._observer = observer
+        self._trace = trace
         self._voice = VoiceActivity()
-        self._dialogue = Dialogue(assistant.bundle.manifest.dialogue)
+        self._dialogue = Dialogue(rules or assistant.bundle.manifest.dialogue)
         self._history = np.zeros(0, np.float32)
         self._now = 0
-        self._turn = Turn()
-        self._answer: Answerer | None = None
-        self._steps: Iterator[NDArray[np.float32] | None] | None = None
-        self._answer_from = 0
+        self._making: _Making | None = None
+        self._answer_from = self._played = 0
+        self._over: Heard | None = None
+        self._earlier = ""
         self.turns: list[Turn] = []
 
     def run(self) -> None:
@@ -118,8 +177,7 @@ class Loop:
             while not (self._device.finished and self._dialogue.floor is Floor.NOBODY):
                 waiting = not self._make_sound()
                 self._listen(self._device.read(timeout=0.05 if waiting else 0))
-                if self._answer is not None:
-                    self._handle(Playback(self._device.played - self._answer_from))
+                self._follow_playback()
                 if self._dialogue.floor is not observed:
                     observed = self._dialogue.floor
                     self._observer.floor(observed)
@@ -131,86 +189,185 @@ class Loop:
         if not len(pcm):
             return
         self._observer.level(float(np.sqrt(np.mean(pcm * pcm))))
-        self._history = np.concatenate([self._history, pcm])[-HISTORY:]
+        # Whether anybody speaks is told from sound without a trace of echo, what they say from
+        # sound that has all of their voice.
+        self._history = np.concatenate([self._history, self._device.linear])[-HISTORY:]
         self._now += len(pcm)
         for voiced in self._voice.push(pcm):
             self._handle(Audio(FRAME, voiced))
 
+    def _follow_playback(self) -> None:
+        played = max(0, self._device.played - self._answer_from)
+        if self._making is not None and self._making.said and played != self._played:
+            self._played = played
+            self._observer.heard(self._making.answer.heard(played))
+            self._handle(Playback(played))
+
     def _make_sound(self) -> bool:
         """Go one step on with the answer; whether there was anything to do."""
-        if self._steps is None or self._answer is None:
+        making = self._making
+        if making is None or making.complete:
             return False
-        try:
-            pcm = next(self._steps)
-        except StopIteration:
-            self._steps = None
-            self._handle(AnswerComplete(self._answer.samples))
+        pcm = next(making.steps, _END)
+        if pcm is _END:
+            making.complete = True
+            if making.said:
+                self._handle(AnswerComplete(making.answer.samples))
             return True
         if pcm is None:
             return False
         if len(pcm):
-            self._device.write(pcm)
+            self._play(making, pcm)
         return True
 
+    def _play(self, making: _Making, pcm: NDArray[np.float32]) -> None:
+        if making.said:
+            making.turn.timeline.mark("first_pcm")
+            self._device.write(pcm)
+        else:
+            making.held.append(pcm)
+
     def _handle(self, event: Event) -> None:
-        for action in self._dialogue.handle(event):
+        actions = self._dialogue.handle(event)
+        if self._trace is not None:
+            self._trace(event, actions)
+        for action in actions:
             self._do(action)
 
     def _do(self, action: Action) -> None:
         match action:
             case Feed(start, end):
                 self._feed(start, end)
+            case Prepare():
+                self._prepare()
+            case Discard():
+                self._discard()
             case Answer(end_of_speech):
                 self._begin_answer(end_of_speech)
+            case Resume():
+                self._resume()
             case Ignore():
-                self._assistant.conversation.ignore()
-                self._assistant.listener.reset()
-                self._drop_answer()
+                self._ignore()
+            case Lower():
+                self._device.volume = LOWERED
+            case Raise():
+                self._device.volume = 1.0
             case Yield(heard):
                 self._yield(heard)
             case EndTurn():
                 self._end_turn()
 
+    # What is heard
+
     def _feed(self, start: int, end: int) -> None:
         first = self._now - len(self._history)
         pcm = self._history[max(start - first, 0) : max(end - first, 0)]
-        before = self._assistant.listener.caption
-        self._assistant.conversation.hear(self._assistant.listener.push(pcm))
-        if self._assistant.listener.caption != before:
-            self._observer.caption(self._assistant.listener.caption)
+        before = self._caption
+        heard = self._assistant.listener.push(pcm)
+        if self._making is not None and self._making.said:
+            earlier = heard.settled if self._over is None else self._over.settled
+            whole = earlier if self._over is None else np.concatenate([earlier, heard.settled])
+            self._over = Heard(whole, heard.tentative)
+        else:
+            self._assistant.conversation.hear(heard)
+        if self._caption != before:
+            self._observer.caption(self._caption)
+
+    @property
+    def _caption(self) -> str:
+        return f"{self._earlier} {self._assistant.listener.caption}".strip()
+
+    def _ignore(self) -> None:
+        if self._making is None:
+            self._assistant.conversation.ignore()
+        self._over, self._earlier = None, ""
+        self._assistant.listener.reset()
+
+    # The answer
+
+    def _prepare(self) -> None:
+        prepared = self._assistant.prepare()
+        if prepared is not None:
+            self._making = self._make(prepared.turn, prepared)
+
+    def _discard(self) -> None:
+        if self._making is not None and self._making.prepared is not None:
+            self._assistant.discard(self._making.prepared)
+            self._making = None
 
     def _begin_answer(self, end_of_speech: int) -> None:
-        turn = self._turn = Turn(sample_rate=self._assistant.sample_rate)
-        turn.timeline.decide((self._now - end_of_speech) / RATE)
-        if not self._assistant.finish_turn(turn):
-            self._handle(NothingHeard())
-            return
-        self._observer.caption(turn.caption)
-        rate = self._assistant.sample_rate
-        self._answer = self._assistant.answer(
-            turn,
-            backlog=lambda: self._device.queued / rate,
-            on_text=self._observer.answer,
+        since = (self._now - end_of_speech) / RATE
+        making = self._making
+        if making is not None and making.prepared is not None:
+            self._assistant.accept(making.prepared)
+            making.prepared = None
+            making.turn.timeline.decide(since)
+        else:
+            turn = Turn(sample_rate=self._assistant.sample_rate)
+            turn.timeline.decide(since)
+            if not self._assistant.finish_turn(turn):
+                self._handle(NothingHeard())
+                return
+            making = self._making = self._make(turn)
+        making.turn.caption, self._earlier = self._caption, ""
+        self._observer.caption(making.turn.caption)
+        self._observer.answer(making.answer.text)
+        self._answer_from, self._played = self._device.committed, 0
+        self._device.volume = 1.0
+        for pcm in making.held:
+            self._play(making, pcm)
+        if making.complete:
+            self._handle(AnswerComplete(making.answer.samples))
+
+    def _make(self, turn: Turn, prepared: Prepared | None = None) -> _Making:
+        def waiting() -> float:
+            samples = self._device.queued if making.said else sum(map(len, making.held))
+            return samples / self._assistant.sample_rate
+
+        def tell(text: str) -> None:
+            if making.said:
+                self._observer.answer(text)
+
+        conversation = None if prepared is None else prepared.conversation
+        answer = self._assistant.answer(
+            turn, conversation=conversation, backlog=waiting, on_text=tell
         )
-        self._steps = iter(self._answer)
-        self._answer_from = self._device.played
+        making = _Making(turn, answer, iter(answer), prepared)
+        return making
+
+    def _resume(self) -> None:
+        if self._making is None:
+            return
+        self._device.clear()
+        self._assistant.conversation.withdraw_answer()
+        self._assistant.listener.resume()
+        self._making = None
 
     def _yield(self, heard: int) -> None:
         self._device.clear()
-        if self._answer is not None:
-            characters = self._answer.heard(heard)
-            self._assistant.conversation.keep_answer(characters)
-            self._end_turn(characters)
+        if self._making is None:
+            return
+        characters = self._making.answer.heard(heard)
+        self._making.turn.interrupted = True
+        self._assistant.conversation.keep_answer(characters)
+        self._end_turn(characters)
 
     def _end_turn(self, characters: int | None = None) -> None:
-        if self._answer is not None:
-            self._turn.text = self._answer.text[:characters].strip()
-            self._assistant.conversation.end_answer()
+        self._device.volume = 1.0
+        if self._making is None:
+            return
+        turn = self._making.turn
+        turn.text = self._making.answer.text[:characters].strip()
+        self._making = None
+        self._assistant.conversation.end_answer()
+        if self._over is None or self._dialogue.floor is not Floor.USER:
             self._assistant.listener.reset()
-            self.turns.append(self._turn)
-            self._observer.turn(self._turn)
-        self._drop_answer()
+        else:
+            self._assistant.conversation.hear(self._over)
+        self._over = None
+        self.turns.append(turn)
+        self._observer.turn(turn)
 
-    def _drop_answer(self) -> None:
-        self._answer = None
-        self._steps = None
+
+_END = np.empty(0, np.float32)
+"""Stands for the end of an answer's steps."""

@@ -8,23 +8,31 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Timeline:
-    """When the steps of one turn happened, in seconds from the decision to answer.
+    """When the steps of one turn happened.
 
-    The end of speech lies before it, on the audio clock, and is negative; the others are measured
-    on the monotonic clock. ``prefill`` is the moment when the speech decoder has read the first
-    text chunk, ``first_pcm`` the moment when the first samples are handed to the speaker.
+    The end of speech is known on the audio clock, the others are measured on the monotonic clock.
+    ``prefill`` is the moment when the speech decoder has read the first text chunk, ``first_pcm``
+    the moment when the first samples are handed to the speaker. What was prepared before the
+    decision to answer has times before it.
     """
 
-    marks: dict[str, float] = field(default_factory=dict)
+    _times: dict[str, float] = field(default_factory=dict)
 
     def decide(self, end_of_speech: float) -> None:
         """The decision falls now; the user's last sound was ``end_of_speech`` seconds ago."""
-        self._zero = time.monotonic()
-        self.marks = {"end_of_speech": -end_of_speech, "decision": 0.0}
+        now = time.monotonic()
+        self._times |= {"end_of_speech": now - end_of_speech, "decision": now}
 
     def mark(self, name: str) -> None:
         """``name`` happens now. Only the first time counts."""
-        self.marks.setdefault(name, time.monotonic() - self._zero)
+        self._times.setdefault(name, time.monotonic())
+
+    @property
+    def marks(self) -> dict[str, float]:
+        """The steps in order, in seconds from the decision to answer."""
+        zero = self._times.get("decision", 0.0)
+        ordered = sorted(self._times.items(), key=lambda step: step[1])
+        return {name: at - zero for name, at in ordered}
 
     @property
     def to_first_pcm(self) -> float | None:
@@ -34,6 +42,7 @@ class Timeline:
     @property
     def felt(self) -> float | None:
         """Seconds from the user's last sound to the first sound of the answer."""
-        if "first_pcm" not in self.marks:
+        marks = self.marks
+        if "first_pcm" not in marks:
             return None
-        return self.marks["first_pcm"] - self.marks["end_of_speech"]
+        return marks["first_pcm"] - marks["end_of_speech"]

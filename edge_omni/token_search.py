@@ -9,6 +9,7 @@ before the newest frame and two successive chunks agree on it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,6 +105,10 @@ class TokenSearch:
         self._settled: list[Hypothesis] = []
         self._tentative: list[Hypothesis] = []
 
+    def fork(self) -> TokenSearch:
+        """A copy that goes on by itself."""
+        return copy.copy(self)
+
     def add(self, frames: Frames) -> None:
         """Take in frames; provisional ones stand in for those that come next."""
         if len(frames.final):
@@ -128,7 +133,7 @@ class TokenSearch:
         found = self._decode(final)
         count = len(found) if final else self._count_settled(found)
         newly, self._tentative = found[:count], found[count:]
-        self._settled += newly
+        self._settled = [*self._settled, *newly]  # a fork keeps its own
         return newly, self._tentative
 
     def cut(self) -> int | None:

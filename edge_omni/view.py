@@ -1,8 +1,8 @@
-"""The conversation in a terminal, line by line: who has the floor, captions, answers, latency."""
+"""The conversation in a terminal: the floor, captions, the answer as it is heard, latency."""
 
 from __future__ import annotations
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
@@ -13,24 +13,29 @@ from edge_omni.loop import Observer
 _METER = " ▁▂▃▄▅▆▇█"
 _LOUDEST = 0.25
 """Root mean square of loud speech close to the microphone; the meter is full there."""
+_METERS = 12
+"""Levels shown, oldest first: the last second or so."""
+_COLOURS = {Floor.NOBODY: "dim", Floor.USER: "bold cyan", Floor.ASSISTANT: "bold green"}
 
 
 class TerminalView(Observer):
-    """Shows a conversation. On a terminal the current line is live; into a pipe only what is
-    final is written.
+    """Shows a conversation. On a terminal the current turn is live, and of the answer what has
+    been heard stands out; into a pipe, or if ``plain``, only what is final is written.
 
     Use it as a context manager.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, plain: bool = False) -> None:
         self._console = console
-        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live = Live(console=console, refresh_per_second=12, transient=True)
+        self._shown = console.is_terminal and not plain
         self._floor = Floor.NOBODY
         self._caption = self._answer = ""
-        self._level = 0.0
+        self._heard = 0
+        self._levels = [0.0] * _METERS
 
     def __enter__(self) -> TerminalView:
-        if self._console.is_terminal:
+        if self._shown:
             self._live.start()
         return self
 
@@ -39,12 +44,10 @@ class TerminalView(Observer):
 
     def floor(self, floor: Floor) -> None:
         self._floor = floor
-        if floor is Floor.USER:
-            self._caption = self._answer = ""
         self._show()
 
     def level(self, level: float) -> None:
-        self._level = level
+        self._levels = [*self._levels[1:], level]
         self._show()
 
     def caption(self, text: str) -> None:
@@ -55,9 +58,18 @@ class TerminalView(Observer):
         self._answer = text
         self._show()
 
+    def heard(self, characters: int) -> None:
+        self._heard = characters
+        self._show()
+
+    def device(self, message: str) -> None:
+        """A sound device went, came back, or broke off."""
+        self._console.print(Text(message, style="yellow"))
+
     def turn(self, turn: Turn) -> None:
-        self._console.print(Text.assemble(("You        ", "bold cyan"), turn.caption.strip()))
-        self._console.print(Text.assemble(("Assistant  ", "bold green"), turn.text))
+        self._console.print(_line("You", turn.caption.strip(), Floor.USER))
+        text = f"{turn.text} … (interrupted)" if turn.interrupted else turn.text
+        self._console.print(_line("Assistant", text, Floor.ASSISTANT))
         first, felt = turn.timeline.to_first_pcm, turn.timeline.felt
         if first is not None and felt is not None:
             self._console.print(
@@ -67,13 +79,26 @@ class TerminalView(Observer):
                     style="dim",
                 )
             )
-        self._caption = self._answer = ""
+        self._answer, self._heard = "", 0
+        if self._floor is not Floor.USER:
+            self._caption = ""
         self._show()
 
     def _show(self) -> None:
-        if not self._console.is_terminal:
+        if not self._shown:
             return
-        bar = _METER[min(int(self._level / _LOUDEST * len(_METER)), len(_METER) - 1)]
-        words = self._answer if self._floor is Floor.ASSISTANT else self._caption
-        line = Text.assemble((f"{self._floor.value:9}", "bold"), f" {bar} ", words.strip())
-        self._live.update(line, refresh=True)
+        bars = "".join(
+            _METER[min(int(level / _LOUDEST * len(_METER)), len(_METER) - 1)]
+            for level in self._levels
+        )
+        lines = [Text.assemble((f"{self._floor.value:10} ", _COLOURS[self._floor]), bars)]
+        if self._caption:
+            lines.append(_line("You", self._caption, Floor.USER))
+        if self._answer:
+            answer = _line("Assistant", self._answer[: self._heard], Floor.ASSISTANT)
+            lines.append(answer.append(self._answer[self._heard :], "dim"))
+        self._live.update(Group(*lines))
+
+
+def _line(who: str, text: str, floor: Floor) -> Text:
+    return Text.assemble((f"{who:11}", _COLOURS[floor]), text)

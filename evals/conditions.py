@@ -59,15 +59,22 @@ def mixed(pcm: Pcm, noise: Pcm, decibels: float) -> Pcm:
 
 def reverberant(pcm: Pcm, seconds: float) -> Pcm:
     """``pcm`` in a room, its direct sound as loud as all echoes together."""
+    echo = impulse_response(seconds, int(seconds * RATE))
+    size = 1 << (len(pcm) + len(echo)).bit_length()
+    wet = np.fft.irfft(np.fft.rfft(pcm, size) * np.fft.rfft(echo, size), size)
+    return np.clip(wet[: len(pcm)], -1, 1).astype(np.float32)
+
+
+def impulse_response(seconds: float, seed: int) -> NDArray[np.float64]:
+    """A room's, float64 [n] at 16 kHz: the direct sound, then echoes that die away by 60 dB, all
+    together as loud as it."""
     count = int(seconds * RATE)
-    echo = np.random.default_rng(count).standard_normal(count)
+    echo = np.random.default_rng(seed).standard_normal(count)
     echo *= 10 ** (-3 * np.arange(count) / count)
     echo[: RATE // 200] = 0  # the first walls are a little away
     echo /= np.sqrt(np.sum(np.square(echo)) + 1e-12)
     echo[0] = 1.0
-    size = 1 << (len(pcm) + count).bit_length()
-    wet = np.fft.irfft(np.fft.rfft(pcm, size) * np.fft.rfft(echo, size), size)
-    return np.clip(wet[: len(pcm)], -1, 1).astype(np.float32)
+    return echo
 
 
 def faster(pcm: Pcm, factor: float) -> Pcm:

@@ -29,7 +29,11 @@ class EdgeOmni:
         self._assistant.finish_turn(turn)
         heard = time.monotonic() - begin
         answer = self._assistant.answer(turn, max_tokens=TOKENS, sampling=Sampling(temperature=0.0))
-        samples = sum(len(part) for part in answer if part is not None)
+        samples = 0
+        for part in answer:
+            if part is not None and len(part):
+                turn.timeline.mark("first_pcm")
+                samples += len(part)
         figures.speaking = backlog + time.monotonic() - begin
         figures.speech = samples / self._assistant.sample_rate
         marks = {"heard": heard, **turn.timeline.marks}

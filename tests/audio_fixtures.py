@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -38,7 +39,8 @@ class VirtualCard:
     """A running daemon, and how to be heard by and to listen to a program that uses it."""
 
     environment: dict[str, str]
-    daemon: subprocess.Popen[bytes]
+    folder: Path
+    daemon: subprocess.Popen[bytes] | None = None
 
     def play(self, path: Path, *, wait: bool = True) -> subprocess.Popen[bytes]:
         """Plays a sound file into the microphone."""
@@ -50,6 +52,10 @@ class VirtualCard:
     def record(self, path: Path, device: str = "speaker.monitor") -> "Recording":
         """Records what comes out of the speaker until `Recording.stop`."""
         return Recording(path, device, self.environment)
+
+    def listen(self, device: str) -> "Arrivals":
+        """Notes when each sample comes out of a device, until `Arrivals.stop`."""
+        return Arrivals(device, self.environment)
 
     def run(self, code: str, *arguments: str, timeout: float = 60) -> str:
         """Runs Python code in a process whose sound devices are this card's; returns its output."""
@@ -67,10 +73,47 @@ class VirtualCard:
         program.stdout.readline()
         return program
 
+    def add(self, name: str, rate: int, channels: int) -> None:
+        """Another sink, which is not the default."""
+        self.control(
+            "load-module", "module-null-sink", f"sink_name={name}", f"rate={rate}",
+            f"channels={channels}", "format=s16le", "norewinds=1",
+        )  # fmt: skip
+
+    def control(self, *arguments: str) -> None:
+        """Runs pactl."""
+        if not _pactl(self, *arguments):
+            raise RuntimeError(f"pactl {' '.join(arguments)} failed; see {self.folder}")
+
+    def start_daemon(self, rate: int = RATE, channels: int = 1) -> None:
+        """Plugs the card in: a microphone and a speaker, as it is made or with another rate."""
+        sink = f"rate={rate} channels={channels} format=s16le norewinds=1"
+        modules = [
+            f"module-native-protocol-unix socket={self.folder / 'native'} auth-anonymous=1",
+            f"module-null-sink sink_name=mic {sink}",
+            f"module-null-sink sink_name=speaker {sink}",
+        ]
+        with (self.folder / "pulseaudio.log").open("ab") as log:
+            daemon = self.daemon = subprocess.Popen(
+                ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
+                 "--disable-shm=yes", "--realtime=no", "--high-priority=no",
+                 *(part for module in modules for part in ("-L", module))],
+                env=self.environment, stdout=log, stderr=log,
+            )  # fmt: skip
+        try:
+            _wait_until(lambda: _pactl(self, "info") or daemon.poll() is not None, "pulseaudio")
+            self.control("set-default-source", "mic.monitor")
+            self.control("set-default-sink", "speaker")
+        except BaseException:
+            self.stop()
+            raise
+
     def stop(self) -> None:
         """Pulls the plug: both devices vanish."""
-        self.daemon.terminate()
-        self.daemon.wait(timeout=10)
+        if self.daemon is not None:
+            self.daemon.terminate()
+            self.daemon.wait(timeout=10)
+            self.daemon = None
 
 
 class Recording:
@@ -91,6 +134,39 @@ class Recording:
         self._process.terminate()
         self._process.wait(timeout=10)
         return files.read(self._path)
+
+
+class Arrivals:
+    """What a device plays, and when."""
+
+    def __init__(self, device: str, environment: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            ["parec", f"--device={device}", "--raw", "--format=s16le", "--channels=1",
+             "--rate=16000", "--latency-msec=10"],
+            env=environment, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        self._pieces: list[tuple[float, bytes]] = []
+        self._thread = threading.Thread(target=self._note)
+        self._thread.start()
+        _wait_until(lambda: bool(self._pieces), "parec")
+
+    def _note(self) -> None:
+        assert self._process.stdout is not None
+        while piece := os.read(self._process.stdout.fileno(), 4096):
+            self._pieces.append((time.monotonic(), piece))
+
+    def stop(self) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """The monotonic time of each sample, float64 [samples], and the samples, float32 at
+        16 kHz."""
+        time.sleep(0.3)
+        self._process.terminate()
+        self._thread.join(timeout=10)
+        pcm = np.frombuffer(b"".join(piece for _, piece in self._pieces), "<i2")
+        times = [
+            moment - (np.arange(len(piece) // 2)[::-1] + 1) / 16_000
+            for moment, piece in self._pieces
+        ]
+        return np.concatenate(times), (pcm / 32768).astype(np.float32)
 
 
 def run_python(
@@ -130,29 +206,8 @@ def start_virtual_card(folder: Path) -> VirtualCard:
         "PULSE_SERVER": f"unix:{socket}",
         "ALSA_CONFIG_PATH": str(configuration),
     }
-    sink = f"rate={RATE} channels=1 format=s16le norewinds=1"
-    modules = [
-        f"module-native-protocol-unix socket={socket} auth-anonymous=1",
-        f"module-null-sink sink_name=mic {sink}",
-        f"module-null-sink sink_name=speaker {sink}",
-    ]
-    with (folder / "pulseaudio.log").open("wb") as log:
-        daemon = subprocess.Popen(
-            ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
-             "--disable-shm=yes", "--realtime=no", "--high-priority=no",
-             *(part for module in modules for part in ("-L", module))],
-            env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
-    card = VirtualCard(environment, daemon)
-    try:
-        _wait_until(lambda: _pactl(card, "info") or daemon.poll() is not None, "pulseaudio")
-        if not _pactl(card, "set-default-source", "mic.monitor") or not _pactl(
-            card, "set-default-sink", "speaker"
-        ):
-            raise RuntimeError((folder / "pulseaudio.log").read_text())
-    except BaseException:
-        card.stop()
-        raise
+    card = VirtualCard(environment, folder)
+    card.start_daemon()
     return card
 
 

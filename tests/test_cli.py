@@ -44,6 +44,22 @@ def test_a_question_file_becomes_an_answer_file(tmp_path: Path) -> None:
     assert turn["timeline"]["first_pcm"] > 0
 
 
+def test_a_recorded_conversation_is_decided_again(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.jsonl"
+    answer = tmp_path / "answer.wav"
+    assert not edge_omni(
+        "run", "--input", QUESTION, "--output", answer, "--trace", trace
+    ).returncode
+    done = edge_omni("replay", trace)
+    assert done.returncode == 0
+    assert "Answer(" in done.stdout
+    rules, *lines = trace.read_text().splitlines()
+    trace.write_text("\n".join([rules.replace('"end_silence":0.6', '"end_silence":0.9'), *lines]))
+    done = edge_omni("replay", trace)
+    assert done.returncode == 1
+    assert "differ" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [

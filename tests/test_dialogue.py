@@ -13,13 +13,19 @@ from edge_omni.dialogue import (
     AnswerComplete,
     Audio,
     Dialogue,
+    Discard,
     EndTurn,
     Event,
     Feed,
     Floor,
     Ignore,
+    Lower,
     NothingHeard,
     Playback,
+    Prepare,
+    Raise,
+    Resume,
+    Rules,
     StateProbabilities,
     Yield,
 )
@@ -33,17 +39,26 @@ def hear(dialogue: Dialogue, seconds: float, *, voiced: bool) -> list[Action]:
 
 
 def kinds(actions: list[Action]) -> list[type]:
-    """The actions in order, runs of feeding counted once."""
-    found = [type(action) for action in actions]
-    return [kind for i, kind in enumerate(found) if i == 0 or kind != found[i - 1]]
+    """The decisions in order, without the feeding."""
+    return [type(action) for action in actions if not isinstance(action, Feed)]
+
+
+def speaking(rules: Rules | None = None) -> Dialogue:
+    """A dialogue in which the user has asked, and half a second of the answer was heard."""
+    dialogue = Dialogue(rules or Rules())
+    hear(dialogue, 1, voiced=True)
+    hear(dialogue, 0.6, voiced=False)
+    dialogue.handle(Playback(8_000))
+    assert dialogue.floor is Floor.ASSISTANT
+    return dialogue
 
 
 def test_speech_opens_a_turn_and_silence_closes_it() -> None:
     dialogue = Dialogue()
     assert hear(dialogue, 1, voiced=False) == []
-    assert kinds(hear(dialogue, 2, voiced=True)) == [Feed]
+    assert kinds(hear(dialogue, 2, voiced=True)) == []
     assert dialogue.floor is Floor.USER
-    assert kinds(hear(dialogue, 1, voiced=False)) == [Feed, Answer]
+    assert kinds(hear(dialogue, 1, voiced=False)) == [Prepare, Answer]
     assert dialogue.floor is Floor.ASSISTANT
 
 
@@ -66,16 +81,24 @@ def test_the_end_of_speech_is_the_last_voiced_sample() -> None:
 def test_a_click_is_ignored() -> None:
     dialogue = Dialogue()
     hear(dialogue, 0.14, voiced=True)
-    assert kinds(hear(dialogue, 1, voiced=False)) == [Feed, Ignore]
+    assert kinds(hear(dialogue, 1, voiced=False)) == [Ignore]
     assert dialogue.floor is Floor.NOBODY
 
 
 def test_a_pause_shorter_than_the_silence_keeps_the_turn() -> None:
     dialogue = Dialogue()
     hear(dialogue, 1, voiced=True)
-    assert kinds(hear(dialogue, 0.4, voiced=False)) == [Feed]
-    assert kinds(hear(dialogue, 1, voiced=True)) == [Feed]
+    assert kinds(hear(dialogue, 0.4, voiced=False)) == [Prepare]
+    assert kinds(hear(dialogue, 1, voiced=True)) == [Discard]
     assert dialogue.floor is Floor.USER
+
+
+def test_a_flicker_of_voice_does_not_discard_what_is_prepared() -> None:
+    dialogue = Dialogue()
+    hear(dialogue, 1, voiced=True)
+    hear(dialogue, 0.3, voiced=False)
+    assert kinds(hear(dialogue, 0.06, voiced=True)) == []
+    assert kinds(hear(dialogue, 0.6, voiced=False)) == [Answer]
 
 
 def test_the_turn_ends_when_the_whole_answer_was_heard() -> None:
@@ -116,12 +139,82 @@ def test_an_endless_turn_is_answered_at_last() -> None:
     assert Answer in kinds(hear(dialogue, 200, voiced=True))
 
 
+def test_a_word_over_the_answer_lowers_it_and_a_sentence_stops_it() -> None:
+    dialogue = speaking()
+    assert kinds(hear(dialogue, 0.2, voiced=True)) == [Lower]
+    assert dialogue.floor is Floor.ASSISTANT
+    assert dialogue.spoken_over
+    assert hear(dialogue, 1, voiced=True).count(Yield(8_000)) == 1
+    assert dialogue.floor is Floor.USER
+
+
+def test_after_a_short_sound_the_answer_goes_on() -> None:
+    dialogue = speaking()
+    assert kinds(hear(dialogue, 0.4, voiced=True)) == [Lower]
+    assert kinds(hear(dialogue, 1, voiced=False)) == [Raise, Ignore]
+    assert dialogue.floor is Floor.ASSISTANT
+    assert not dialogue.spoken_over
+
+
+def test_what_stopped_the_answer_is_a_turn_from_its_first_sample() -> None:
+    dialogue = speaking()
+    actions = hear(dialogue, 1, voiced=False) + hear(dialogue, 2, voiced=True)
+    feeds = [action for action in actions if isinstance(action, Feed)]
+    assert feeds[0].start <= round(2.6 * 16_000)
+    assert all(a.end == b.start for a, b in itertools.pairwise(feeds))
+    assert kinds(hear(dialogue, 1, voiced=False)) == [Prepare, Answer]
+
+
+def test_the_state_head_stops_an_answer_early_or_lets_it_go_on() -> None:
+    dialogue = speaking()
+    hear(dialogue, 0.2, voiced=True)
+    assert dialogue.handle(StateProbabilities(0.9, 0.05, 0.05)) == [Yield(8_000)]
+    dialogue = speaking()
+    hear(dialogue, 0.2, voiced=True)
+    assert dialogue.handle(StateProbabilities(0.1, 0.1, 0.8)) == [Raise(), Ignore()]
+    # The rest of what was found to be nothing is nothing too, up to the next silence.
+    assert hear(dialogue, 2, voiced=True) == []
+    hear(dialogue, 0.3, voiced=False)
+    assert kinds(hear(dialogue, 0.2, voiced=True)) == [Lower]
+
+
+def test_a_user_who_goes_on_before_the_first_sound_is_heard_on() -> None:
+    dialogue = Dialogue()
+    hear(dialogue, 1, voiced=True)
+    hear(dialogue, 0.6, voiced=False)
+    assert kinds(hear(dialogue, 0.2, voiced=True)) == [Resume]
+    assert dialogue.floor is Floor.USER
+    assert kinds(hear(dialogue, 1, voiced=False)) == [Prepare, Answer]
+
+
+def test_an_answer_that_ends_under_a_voice_leaves_the_floor_to_it() -> None:
+    dialogue = speaking()
+    hear(dialogue, 0.3, voiced=True)
+    dialogue.handle(AnswerComplete(9_000))
+    assert dialogue.handle(Playback(9_000)) == [EndTurn()]
+    assert dialogue.floor is Floor.USER
+    assert kinds(hear(dialogue, 1, voiced=False)) == [Prepare, Answer]
+
+
+def test_without_barge_in_the_answer_is_heard_to_its_end() -> None:
+    dialogue = speaking(Rules(barge_in=False))
+    assert hear(dialogue, 3, voiced=True) == []
+    assert dialogue.floor is Floor.ASSISTANT
+
+
+PROBABILITIES = st.floats(0, 1).flatmap(
+    lambda ignore: st.floats(0, 1).map(
+        lambda answer: StateProbabilities(
+            (1 - ignore) * (1 - answer), (1 - ignore) * answer, ignore
+        )
+    )
+)
 EVENTS = st.one_of(
     st.builds(Audio, st.integers(1, 8000), st.booleans()),
     st.builds(AnswerComplete, st.integers(0, 1000)),
     st.builds(Playback, st.integers(0, 2000)),
     st.just(NothingHeard()),
-    st.just(StateProbabilities(0.1, 0.1, 0.8)),
+    PROBABILITIES,
 )
 
 
@@ -130,10 +223,50 @@ def test_whatever_happens_the_floor_comes_free_again(events: list[Event]) -> Non
     dialogue = Dialogue()
     for event in events:
         dialogue.handle(event)
-    hear(dialogue, 2, voiced=False)
-    dialogue.handle(AnswerComplete(100))
-    dialogue.handle(Playback(100))
-    hear(dialogue, 2, voiced=False)
-    dialogue.handle(AnswerComplete(100))
-    dialogue.handle(Playback(100))
+    for _ in range(2):
+        hear(dialogue, 2, voiced=False)
+        dialogue.handle(AnswerComplete(100))
+        dialogue.handle(Playback(100))
     assert dialogue.floor is Floor.NOBODY
+
+
+AFTER: dict[type, set[type]] = {
+    # what may come next of the actions that an answer's life is made of
+    Prepare: {Discard, Answer},
+    Discard: {Prepare, Answer, Ignore},
+    Answer: {Lower, Resume, Yield, EndTurn, Ignore},
+    Resume: {Prepare, Answer, Ignore},
+    Lower: {Raise, Yield, EndTurn, Ignore},
+    Raise: {Ignore},
+    Yield: {Prepare, Answer, Ignore},
+    EndTurn: {Prepare, Answer, Ignore},
+    Ignore: {Prepare, Answer, Lower, Yield, EndTurn, Ignore, Resume},
+}
+
+
+@given(st.lists(EVENTS, max_size=80))
+def test_every_action_makes_sense_after_the_one_before(events: list[Event]) -> None:
+    dialogue = Dialogue()
+    actions = [action for event in events for action in dialogue.handle(event)]
+    actions += dialogue.interrupt()
+    decisions = kinds(actions)
+    assert all(b in AFTER[a] for a, b in itertools.pairwise(decisions))
+    assert decisions[-1:] != [Prepare]
+    assert dialogue.floor is Floor.NOBODY
+
+
+@given(st.lists(EVENTS, max_size=80))
+def test_nothing_is_fed_twice_and_nothing_unheard_is_kept(events: list[Event]) -> None:
+    dialogue = Dialogue()
+    fed = played = 0
+    for event in events:
+        for action in dialogue.handle(event):
+            if isinstance(action, Feed):
+                assert fed <= action.start < action.end
+                fed = action.end
+            if isinstance(action, Answer):
+                played = 0
+            if isinstance(action, Yield):
+                assert 0 < action.heard <= played
+        if isinstance(event, Playback) and dialogue.floor is Floor.ASSISTANT:
+            played = event.samples

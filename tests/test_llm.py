@@ -145,3 +145,52 @@ def test_missing_truncated_and_foreign_files_are_told(tmp_path: Path, llm_path: 
     foreign.write_bytes(b"RIFF" + bytes(100))
     with pytest.raises(LLMError, match="not a GGUF"):
         LLM(foreign)
+
+
+def test_a_fork_of_a_conversation_is_kept_or_dropped(llm: LLM) -> None:
+    template = llm.chat_template
+    assert template is not None
+    conversation = Conversation(llm, ChatLayout.from_template(template, "Be brief."))
+    conversation.hear_text("Name a fruit")
+    expected = llm.position()
+    other = conversation.fork()
+    assert other is not None
+    said = [token.text for token in other.answer(6, Sampling(), 0)]
+    # Meanwhile the user goes on: neither side sees the other.
+    conversation.hear_text(" that is yellow.")
+    assert other.position > expected
+    conversation.drop(other)
+    assert other.position == 0
+    longer = [token.text for token in conversation.answer(6, Sampling(), 0)]
+    conversation.reset()
+    conversation.hear_text("Name a fruit")
+    assert [token.text for token in conversation.answer(6, Sampling(), 0)] == said
+    conversation.reset()
+    conversation.hear_text("Name a fruit that is yellow.")
+    again = [token.text for token in conversation.answer(6, Sampling(), 0)]
+    assert again == longer
+
+
+def test_an_answer_goes_on_while_something_else_is_read(llm: LLM) -> None:
+    template = llm.chat_template
+    assert template is not None
+    conversation = Conversation(llm, ChatLayout.from_template(template, "Be brief."))
+    conversation.hear_text("Name three colours of a rainbow.")
+    alone = [token.text for token in conversation.answer(12, Sampling(), 0)]
+    conversation.reset()
+    conversation.hear_text("Name three colours of a rainbow.")
+    other = conversation.fork()
+    assert other is not None
+    disturbed = []
+    for token in other.answer(12, Sampling(), 0):
+        disturbed.append(token.text)
+        conversation.hear_text(" Well,")
+    assert disturbed == alone
+
+
+def test_there_is_no_fork_where_there_is_no_room(llm: LLM) -> None:
+    template = llm.chat_template
+    assert template is not None
+    conversation = Conversation(llm, ChatLayout.from_template(template, "Be brief."))
+    conversation.hear_text("word " * (llm.context - 100))
+    assert conversation.fork() is None

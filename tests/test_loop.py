@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from edge_omni import Assistant
+from edge_omni.assistant import Turn
 from edge_omni.audio import files
 from edge_omni.audio.resample import resample
 from edge_omni.audio.virtual import FileDevice
-from edge_omni.dialogue import Floor
+from edge_omni.dialogue import Action, Discard, Floor, Lower, Raise, Rules
 from edge_omni.loop import Loop, Observer
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +39,18 @@ def silence(seconds: float) -> np.ndarray:
     return np.zeros(int(16_000 * seconds), np.float32)
 
 
+def converse(
+    assistant: Assistant, *parts: np.ndarray, rules: Rules | None = None
+) -> tuple[list[Turn], list[Action]]:
+    """A conversation with a fresh memory: its turns, and what was decided."""
+    assistant.reset()
+    decisions: list[Action] = []
+    device = FileDevice(np.concatenate(parts), assistant.sample_rate)
+    loop = Loop(assistant, device, Observer(), rules, lambda _, actions: decisions.extend(actions))
+    loop.run()
+    return loop.turns, decisions
+
+
 def test_a_spoken_question_gets_a_spoken_answer(assistant: Assistant) -> None:
     turn = assistant.ask(QUESTION, max_tokens=30)
     assert len(turn.caption.split()) >= 3
@@ -54,30 +67,82 @@ def test_two_turns_share_the_memory(assistant: Assistant) -> None:
     loop.run()
     assert len(loop.turns) == 2
     assert all(turn.caption.strip() and turn.text for turn in loop.turns)
-    assert assistant.llm.position() > 60
+    assert assistant.conversation.position > 60
 
 
-def test_the_first_sound_leaves_before_the_llm_has_finished(assistant: Assistant) -> None:
+def test_the_first_sound_is_made_before_the_llm_has_finished(assistant: Assistant) -> None:
     events: list[str] = []
-
-    class Order(Observer):
-        def answer(self, text: str) -> None:
-            events.append("token")
-
-    class Ear(FileDevice):
-        def write(self, pcm: np.ndarray) -> None:
+    turn = Turn()
+    assistant.conversation.hear(assistant.listener.push(files.read(QUESTION)))
+    assert assistant.finish_turn(turn)
+    for pcm in assistant.answer(turn, on_text=lambda text: events.append("token")):
+        if pcm is not None and len(pcm):
             events.append("sound")
-            super().write(pcm)
-
-    Loop(assistant, Ear(files.read(QUESTION), assistant.sample_rate), Order()).run()
+    assistant.conversation.end_answer()
     assert "token" in events[events.index("sound") :]
+
+
+def test_the_answer_is_ready_when_the_decision_falls(assistant: Assistant) -> None:
+    loop = Loop(assistant, FileDevice(files.read(QUESTION), assistant.sample_rate), Observer())
+    loop.run()
+    marks = loop.turns[0].timeline.marks
+    assert marks["first_codec_token"] < 0 <= marks["first_pcm"] < 0.1
+
+
+def told(assistant: Assistant, *turns: tuple[np.ndarray, Turn]) -> int:
+    """Tokens of memory that these recordings and answers take when nothing else ever was there."""
+    assistant.reset()
+    for recording, turn in turns:
+        assistant.conversation.hear(assistant.listener.push(recording))
+        assistant.finish_turn(again := Turn())
+        assert again.caption == turn.caption
+        assert list(assistant.conversation.say(turn.text))
+        assistant.conversation.end_answer()
+    return assistant.conversation.position
+
+
+def test_what_was_prepared_too_early_leaves_no_mark(assistant: Assistant) -> None:
+    pcm = files.read(QUESTION)
+    paused = np.concatenate([pcm[: len(pcm) // 2], silence(0.4), pcm[len(pcm) // 2 :]])
+    (turn,), decisions = converse(assistant, paused, rules=Rules(prepare_silence=0.1))
+    assert Discard() in decisions
+    assert 0 in (assistant.llm.position(0), assistant.llm.position(1))
+    assert assistant.conversation.position == told(assistant, (paused, turn))
+
+
+def test_a_voice_over_the_answer_stops_it_and_is_answered(assistant: Assistant) -> None:
+    question, follow_up = files.read(QUESTION), files.read(FOLLOW_UP)
+    (undisturbed,), _ = converse(assistant, question)
+    (first, second), decisions = converse(assistant, question, silence(0.7), follow_up)
+    assert Lower() in decisions
+    assert first.interrupted
+    assert not second.interrupted
+    assert undisturbed.text.startswith(first.text)
+    assert 0 < len(first.text) < len(undisturbed.text)
+    assert "water" in second.caption
+
+
+def test_only_heard_words_stay_in_the_memory(assistant: Assistant) -> None:
+    question, follow_up = files.read(QUESTION), files.read(FOLLOW_UP)
+    (first, second), _ = converse(assistant, question, silence(0.7), follow_up)
+    position = assistant.conversation.position
+    assert position == told(assistant, (question, first), (follow_up, second))
+
+
+def test_a_short_sound_over_the_answer_does_not_stop_it(assistant: Assistant) -> None:
+    question, sound = files.read(QUESTION), files.read(FOLLOW_UP)[9_000:14_000]
+    (undisturbed,), _ = converse(assistant, question)
+    (turn,), decisions = converse(assistant, question, silence(0.7), sound, silence(9))
+    assert [action for action in decisions if action in (Lower(), Raise())] == [Lower(), Raise()]
+    assert not turn.interrupted
+    assert turn.text == undisturbed.text
 
 
 def test_the_llm_hears_while_the_user_still_speaks(assistant: Assistant) -> None:
     pcm = files.read(QUESTION)
-    before = assistant.llm.position()
+    before = assistant.conversation.position
     assistant.conversation.hear(assistant.listener.push(pcm[: len(pcm) * 3 // 4]))
-    assert assistant.llm.position() > before
+    assert assistant.conversation.position > before
     assert assistant.listener.caption.strip()
 
 
@@ -101,23 +166,19 @@ def test_every_turn_has_a_whole_timeline_in_order(assistant: Assistant) -> None:
     loop = Loop(assistant, FileDevice(files.read(QUESTION), assistant.sample_rate), Observer())
     loop.run()
     (turn,) = loop.turns
-    times = list(turn.timeline.marks.values())
-    assert list(turn.timeline.marks) == [
-        "end_of_speech",
-        "decision",
-        "first_token",
-        "first_text_chunk",
-        "prefill",
-        "first_codec_token",
-        "first_pcm",
-    ]
+    marks = turn.timeline.marks
+    steps = ["first_token", "first_text_chunk", "prefill", "first_codec_token", "first_pcm"]
+    assert [name for name in marks if name in steps] == steps
+    assert marks["end_of_speech"] < marks["decision"] == 0 <= marks["first_pcm"]
+    assert len(marks) == len(steps) + 2
+    times = list(marks.values())
     assert times == sorted(times)
     assert turn.timeline.felt is not None
     assert turn.timeline.felt > 0.3
 
 
 def test_leaving_in_mid_answer_keeps_only_what_was_heard(assistant: Assistant) -> None:
-    heard_from = assistant.llm.position()
+    heard_from = assistant.conversation.position
 
     class Leaves(FileDevice):
         def read(self, timeout: float = 0) -> np.ndarray:
@@ -130,7 +191,7 @@ def test_leaving_in_mid_answer_keeps_only_what_was_heard(assistant: Assistant) -
         loop.run()
     (turn,) = loop.turns
     assert 0 < len(turn.text) < 60
-    assert assistant.llm.position() > heard_from
+    assert assistant.conversation.position > heard_from
     assert assistant.ask_text("Are you still there?", max_tokens=5).text
 
 
@@ -142,7 +203,7 @@ def read_aloud(assistant: Assistant, seconds: float) -> tuple[np.ndarray, list[s
         spoken = assistant.say(sentence)
         pcm = resample(spoken.audio, spoken.sample_rate, 16_000)
         loud = np.flatnonzero(np.abs(pcm) > 0.02)
-        parts += [pcm[loud[0] : loud[-1]], silence(0.3)]
+        parts += [pcm[loud[0] : loud[-1]], silence(0.15)]
         words += sentence.split()
         if sum(map(len, parts)) >= seconds * 16_000:
             break

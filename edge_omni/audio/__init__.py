@@ -1,1 +1,1 @@
-"""The rim: sound files, sound devices, resampling and voice activity."""
+"""The rim: sound files, sound devices, resampling, echo cancellation and voice activity."""

@@ -8,6 +8,7 @@ from edge_omni.errors import DeviceError
 
 Kind = Literal["input", "output"]
 NAMES = {"input": "microphone", "output": "speaker"}
+USUAL_RATES = (48_000, 44_100, 16_000, 32_000, 96_000, 8_000)
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,43 @@ def devices() -> list[Device]:
         )
         for found in sd.query_devices()
     ]
+
+
+def refresh() -> None:
+    """Looks for devices anew: PortAudio does so only when it starts. No stream may be open.
+
+    Raises:
+        DeviceError: PortAudio does not start.
+    """
+    sd = portaudio()
+    try:
+        if sd._initialized:
+            sd._terminate()
+        sd._initialize()
+    except sd.PortAudioError as error:
+        raise DeviceError(f"PortAudio does not start again ({error}).") from error
+
+
+def settings(device: Device, kind: Kind) -> tuple[int, int]:
+    """Rate in Hz and number of channels to open a device with.
+
+    Its own rate if possible, one channel of a microphone, two of a speaker (one channel of a
+    stereo speaker would be its left side); else the first of the usual ones that it takes.
+
+    If it takes none, the first of all, so that opening it says why.
+    """
+    sd = portaudio()
+    check = sd.check_input_settings if kind == "input" else sd.check_output_settings
+    most = device.channels(kind)
+    channels = dict.fromkeys([1 if kind == "input" else min(2, most), min(2, most), 1, most])
+    for rate in dict.fromkeys([device.rate, *USUAL_RATES]):
+        for count in channels:
+            try:
+                check(device=device.index, channels=count, dtype="float32", samplerate=rate)
+            except sd.PortAudioError:
+                continue
+            return rate, count
+    return device.rate, next(iter(channels))
 
 
 def find(wanted: str | int | None, kind: Kind) -> Device:

@@ -1,43 +1,46 @@
-"""Microphone and speaker at once, through PortAudio.
-
-The two callbacks run in PortAudio's threads and only copy between the device's buffer and a ring
-that was allocated beforehand: no lock, no waiting, no resampling. All else happens in the thread
-that calls `read` and `write`.
-"""
+"""Microphone and speaker at once, for as long as a conversation lasts."""
 
 import time
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_omni.audio.devices import Device, Kind, find, portaudio
-from edge_omni.audio.resample import Resampler
-from edge_omni.audio.ring import Ring
+from edge_omni.audio.devices import find, refresh
+from edge_omni.audio.echo import FrontEnd
+from edge_omni.audio.streams import BLOCK, Microphone, Speaker
 from edge_omni.errors import DeviceError
 
-INPUT_RATE = 16_000
-BLOCK = 0.02  # seconds per callback
-# Two blocks are the least that PortAudio takes; below five a busy machine is heard as crackling.
-LATENCY = 0.1  # seconds
-INPUT_ROOM = 30.0  # seconds of microphone that wait while the LLM is busy
-OUTPUT_ROOM = 60.0  # seconds of answer that wait to be heard
 POLL = 0.005  # seconds; the callbacks signal nothing, since signalling takes a lock
-SILENT_DEATH = 3.0  # seconds without a callback: the device is gone, though nothing said so
-FADE = 0.005  # seconds: an answer that is cut off ends without a click
+RETRY = 1.0  # seconds between two looks for a device that has gone
+PATIENCE = 3600.0  # seconds until a device that has gone is given up
+TELL = 60.0  # seconds between two words about sound that broke off
+
+
+def _silent(message: str) -> None:
+    """Tells nobody."""
 
 
 class Duplex:
     """An open microphone and an open speaker.
 
-    `read` gives 16 kHz, `write` takes `output_rate`; the devices run at rates of their own.
+    `read` gives 16 kHz, `write` takes `output_rate`; the devices run at rates of their own. When
+    one of them vanishes, both rest until both are there again (or until others are, if they are
+    the defaults); what was heard until then is read, and what was not yet played is played then.
     All methods are for one thread.
 
     Args:
         microphone, speaker: a device's index or part of its name; the default device if None.
         output_rate: of what is written, in Hz.
+        front_end: cleans what the microphone hears; None leaves it as it is.
+        patience: seconds until a device that has gone is given up.
+        tell: called with a line for the person at the keyboard when a device goes, when it is
+            back, and when sound broke off because the machine is too busy.
+
+    Attributes:
+        linear: float32 [n], the samples that `read` returned last, with the user's voice left
+            whole: see `FrontEnd.linear`.
 
     Raises:
         DeviceError: a device is not there or cannot be opened.
@@ -49,32 +52,40 @@ class Duplex:
         speaker: str | int | None = None,
         *,
         output_rate: int,
+        front_end: FrontEnd | None = None,
+        patience: float = PATIENCE,
+        tell: Callable[[str], None] = _silent,
     ) -> None:
         self.output_rate = output_rate
-        self._microphone = _Microphone(find(microphone, "input"))
-        try:
-            self._speaker = _Speaker(find(speaker, "output"), output_rate)
-        except DeviceError:
-            self._microphone.close()
-            raise
+        self._wanted = microphone, speaker
+        self._front_end = front_end
+        self._patience = patience
+        self._tell = tell
+        self._microphone = Microphone()
+        self._speaker = Speaker(output_rate)
+        self._gone_since: float | None = None
+        self._gone: list[str] = []
+        self._next_look = 0.0
+        self.linear = np.zeros(0, np.float32)
+        self._told = -TELL
+        self._told_of = 0
+        self._open()
 
     def read(self, timeout: float = 0.1) -> NDArray[np.float32]:
         """What the microphone heard since the last call: float32 [n] at 16 kHz.
 
-        Waits up to `timeout` seconds for the first sample; n is 0 if none came.
+        Waits up to `timeout` seconds for the first sample; n is 0 if none came, as while a device
+        has gone.
 
         Raises:
-            DeviceError: either device has vanished.
+            DeviceError: a device has gone for longer than `patience`.
         """
         deadline = time.monotonic() + timeout
         while True:
-            self._speaker.look_after()
-            pcm = self._microphone.take()
-            if len(pcm):
-                return pcm
-            self._microphone.check()
+            self._attend()
+            pcm = self._heard()
             remaining = deadline - time.monotonic()
-            if remaining <= 0:
+            if len(pcm) or remaining <= 0:
                 return pcm
             time.sleep(min(POLL, remaining))
 
@@ -83,11 +94,30 @@ class Duplex:
 
         Returns at once unless a minute is queued already; then it waits for room.
         """
-        self._speaker.write(pcm)
+        for start in range(0, len(pcm), self.output_rate):
+            while self._speaker.full:
+                time.sleep(BLOCK)
+                self._attend()
+            self._speaker.write(pcm[start : start + self.output_rate])
 
     def clear(self) -> None:
         """Drops what is queued (barge-in): the speaker falls silent within a block."""
         self._speaker.clear()
+
+    @property
+    def volume(self) -> float:
+        """How loud the speaker plays, 0 to 1. A new value is reached within a block, 20 ms, by
+        what the device takes next."""
+        return self._speaker.volume
+
+    @volume.setter
+    def volume(self, volume: float) -> None:
+        self._speaker.volume = volume
+
+    @property
+    def away(self) -> bool:
+        """Whether a device has gone and is waited for."""
+        return self._gone_since is not None
 
     @property
     def finished(self) -> bool:
@@ -100,13 +130,19 @@ class Duplex:
         return self._speaker.played
 
     @property
+    def committed(self) -> int:
+        """Samples at `output_rate` that have been heard or that no `clear` can hold back: the
+        device has them already."""
+        return self._speaker.committed
+
+    @property
     def queued(self) -> int:
         """Samples at `output_rate` that the speaker has not taken yet."""
         return self._speaker.queued
 
     @property
     def overflows(self) -> int:
-        """How many blocks of the microphone were lost because nobody read them in time."""
+        """How many blocks of the microphone were lost: nobody took them in time."""
         return self._microphone.overflows
 
     @property
@@ -130,154 +166,64 @@ class Duplex:
     ) -> None:
         self.close()
 
+    def _heard(self) -> NDArray[np.float32]:
+        """What waits of the microphone, cleaned."""
+        first = self._microphone.stamp
+        pcm = self._microphone.take()
+        self.linear = pcm
+        if self._front_end is None or not len(pcm):
+            return pcm
+        far = self._speaker.reference.take(len(pcm), first, self._speaker.stamp)
+        pcm = self._front_end.process(pcm, far)
+        self.linear = self._front_end.linear
+        return pcm
 
-class _Device(ABC):
-    """What an open microphone and an open speaker have in common."""
-
-    def __init__(self, device: Device, kind: Kind) -> None:
-        self.device = device
-        self._ended = False
-        self._called = time.monotonic()
-        sd = portaudio()
-        opener = sd.InputStream if kind == "input" else sd.OutputStream
+    def _open(self) -> None:
+        microphone = find(self._wanted[0], "input")
+        speaker = find(self._wanted[1], "output")
         try:
-            self._stream: Any = opener(
-                device=device.index,
-                samplerate=device.rate,
-                blocksize=round(BLOCK * device.rate),
-                channels=self._channels(device),
-                dtype="float32",
-                latency=LATENCY,
-                callback=self._callback,
-                finished_callback=self._finished,
+            self._microphone.open(microphone)
+            self._speaker.open(speaker)
+        except DeviceError:
+            self.close()
+            raise
+
+    def _attend(self) -> None:
+        """Notices a device that has gone, and looks for it until it is there again."""
+        if self._gone_since is None:
+            self._gone = [d.name for d in (self._microphone, self._speaker) if d.gone]
+            if not self._gone:
+                self._speaker.flush()
+                self._tell_of_breaks()
+                return
+            self.close()
+            self._gone_since = time.monotonic()
+            names = " and ".join(dict.fromkeys(self._gone))
+            self._tell(f"{names} has gone. Connect it again; Ctrl-C ends the conversation.")
+        if time.monotonic() < self._next_look:
+            return
+        try:
+            refresh()
+            self._open()
+        except DeviceError as error:
+            if time.monotonic() - self._gone_since > self._patience:
+                raise DeviceError(
+                    f"{self._gone[0]} has gone, and it did not come back within "
+                    f"{self._patience:.0f} s. Connect it and start anew, or choose another device "
+                    "(edge-omni devices lists them)."
+                ) from error
+            self._next_look = time.monotonic() + RETRY
+            return
+        self._gone_since = None
+        if self._front_end is not None:
+            self._front_end.reset()
+        self._tell(f"{self._microphone.name} hears you and {self._speaker.name} speaks again.")
+
+    def _tell_of_breaks(self) -> None:
+        lost = self.overflows + self.underflows
+        if lost > self._told_of and time.monotonic() - self._told > TELL:
+            self._told, self._told_of = time.monotonic(), lost
+            self._tell(
+                f"This machine is too busy: sound broke off ({self.overflows} times from the "
+                f"microphone, {self.underflows} times to the speaker). Close other programs."
             )
-            self._stream.start()
-        except sd.PortAudioError as error:
-            raise DeviceError(
-                f"{device.name} cannot be opened ({error}). Another program may hold it; "
-                "choose another device (edge-omni devices lists them)."
-            ) from error
-
-    def _channels(self, device: Device) -> int:
-        return 1
-
-    @abstractmethod
-    def _callback(self, block: NDArray[np.float32], frames: int, when: Any, status: Any) -> None:
-        """What PortAudio calls for each block, in a thread of its own."""
-
-    def _finished(self) -> None:
-        self._ended = True
-
-    def check(self) -> None:
-        """Raises DeviceError if the device has stopped, or has not called for too long."""
-        if self._ended or time.monotonic() - self._called > SILENT_DEATH:
-            raise DeviceError(
-                f"{self.device.name} has gone. Connect it again and start anew, or choose "
-                "another device (edge-omni devices lists them)."
-            )
-
-    def close(self) -> None:
-        self._stream.close(ignore_errors=True)
-
-
-class _Microphone(_Device):
-    def __init__(self, device: Device) -> None:
-        self._ring = Ring(round(INPUT_ROOM * device.rate))
-        self._resampler = Resampler(device.rate, INPUT_RATE)
-        self.overflows = 0
-        super().__init__(device, "input")
-
-    def _callback(self, block: NDArray[np.float32], frames: int, when: Any, status: Any) -> None:
-        self._called = time.monotonic()
-        if status.input_overflow or self._ring.write(block[:, 0]) < frames:
-            self.overflows += 1
-
-    def take(self) -> NDArray[np.float32]:
-        pcm = np.empty(self._ring.queued, dtype=np.float32)
-        self._ring.read_into(pcm)
-        return self._resampler.push(pcm) if len(pcm) else pcm
-
-
-class _Speaker(_Device):
-    def __init__(self, device: Device, output_rate: int) -> None:
-        self._ring = Ring(round(OUTPUT_ROOM * device.rate))
-        self._resampler = Resampler(output_rate, device.rate)
-        self._scale = output_rate / device.rate
-        self._fade = np.linspace(1.0, 0.0, round(FADE * device.rate), dtype=np.float32)
-        self._accepted = 0  # samples at output_rate that were written and not dropped
-        self._inside = False  # whether the resampler holds something back
-        # Shared with the callback: one side writes each of them, the other only reads.
-        self._drop_before = 0  # a position in the ring; written by clear
-        self._dropped = 0  # samples at the device's rate; written by the callback
-        self._heard_at = 0.0  # monotonic time at which the last sample taken is heard; callback
-        self._played = 0  # PortAudio's word on the delay trembles; time must not run backwards
-        self.underflows = 0
-        super().__init__(device, "output")
-
-    def _channels(self, device: Device) -> int:
-        return min(2, device.outputs)  # one channel of a stereo card would be its left side
-
-    def _callback(self, block: NDArray[np.float32], frames: int, when: Any, status: Any) -> None:
-        self._called = time.monotonic()
-        if status.output_underflow:
-            self.underflows += 1
-        out = block[:, 0]
-        doomed = self._drop_before - self._ring.taken
-        if doomed > 0:
-            count = self._ring.read_into(out[: min(doomed, len(self._fade))])
-            np.multiply(out[:count], self._fade[:count], out=out[:count])
-            self._dropped += doomed - count
-            self._ring.skip_to(self._drop_before)
-        else:
-            count = self._ring.read_into(out)
-        out[count:] = 0.0
-        block[:, 1:] = block[:, :1]
-        if count:
-            delay = max(0.0, when.outputBufferDacTime - when.currentTime)
-            self._heard_at = self._called + delay + count / self.device.rate
-
-    def write(self, pcm: NDArray[np.float32]) -> None:
-        self._accepted += len(pcm)
-        self._inside = True
-        self._put(self._resampler.push(pcm))
-
-    def look_after(self) -> None:
-        """Before the speaker runs dry, what the resampler holds back goes out.
-
-        It is the answer's end, or the next sound is late and there will be a gap anyway.
-        """
-        self.check()
-        if self._inside and self._ring.queued < 2 * BLOCK * self.device.rate:
-            self._put(self._resampler.flush())
-            self._inside = False
-
-    def clear(self) -> None:
-        self._resampler.reset()
-        self._inside = False
-        self._drop_before = self._ring.written
-        self._accepted = round((self._ring.taken - self._dropped) * self._scale)
-
-    @property
-    def played(self) -> int:
-        """Counts up to exactly what was written, whatever resampling has rounded."""
-        unheard = max(0.0, self._heard_at - time.monotonic()) * self.device.rate
-        heard = round((self._ring.taken - self._dropped - unheard) * self._scale)
-        if not self.queued and unheard == 0:
-            heard = self._accepted
-        self._played = max(self._played, min(heard, self._accepted))
-        return self._played
-
-    @property
-    def queued(self) -> int:
-        waiting = self._ring.written - max(self._ring.taken, self._drop_before)
-        if not waiting and not self._inside:
-            return 0
-        taken = round((self._ring.taken - self._dropped) * self._scale)
-        return max(1, self._accepted - taken)
-
-    def _put(self, pcm: NDArray[np.float32]) -> None:
-        while len(pcm):
-            pcm = pcm[self._ring.write(pcm) :]
-            if len(pcm):
-                self.check()
-                time.sleep(BLOCK)

@@ -9,11 +9,16 @@ class Ring:
 
     `written` is moved by the producer alone and `taken` by the consumer alone. Both only grow,
     and each is moved after the samples are in place, so neither side ever waits for the other.
+
+    Args:
+        size: samples that can wait.
+        keep: samples that can be taken again.
     """
 
-    def __init__(self, size: int) -> None:
-        self._buffer = np.zeros(size, dtype=np.float32)
-        self._size = size
+    def __init__(self, size: int, keep: int = 0) -> None:
+        self._buffer = np.zeros(size + keep, dtype=np.float32)
+        self._size = size + keep
+        self._keep = keep
         self.written = 0
         self.taken = 0
 
@@ -25,7 +30,7 @@ class Ring:
     @property
     def room(self) -> int:
         """Samples that can be written now."""
-        return self._size - self.queued
+        return self._size - self._keep - self.queued
 
     def write(self, pcm: NDArray[np.float32]) -> int:
         """Takes in as much of float32 [n] as there is room for; returns how much that was."""
@@ -50,3 +55,8 @@ class Ring:
     def skip_to(self, position: int) -> None:
         """The consumer lets go of everything that was written before `position`."""
         self.taken = max(self.taken, position)
+
+    def rewind(self, count: int) -> None:
+        """The last `count` samples are to be taken again, at most those that were kept. Only while
+        the consumer rests."""
+        self.taken -= min(count, self._keep, self.taken)

@@ -22,6 +22,11 @@ class FileDevice:
         pcm: the microphone's signal, float32 [n], 16 kHz.
         rate: sample rate of the speaker.
         paced: keep to real time.
+
+    Attributes:
+        volume: how loud the speaker plays, 0 to 1.
+        queued, played: samples at ``rate`` that wait, and that have been heard.
+        linear: the samples that `read` returned last, the user's voice left whole.
     """
 
     def __init__(self, pcm: NDArray[np.float32], rate: int, *, paced: bool = False) -> None:
@@ -33,8 +38,15 @@ class FileDevice:
         self._queue: list[NDArray[np.float32]] = []
         self._recording: list[NDArray[np.float32]] = []
         self._due = 0.0
+        self.volume = 1.0
+        self.linear = np.zeros(0, np.float32)
         self.queued = 0
         self.played = 0
+
+    @property
+    def committed(self) -> int:
+        """Samples at ``rate`` that no `clear` can hold back: those that have been heard."""
+        return self.played
 
     @property
     def finished(self) -> bool:
@@ -52,9 +64,18 @@ class FileDevice:
                 time.sleep(early)
         start = self._ticks * FRAME
         self._ticks += 1
-        self._play()
+        played = self._play()
+        self._recording.append(played)
         frame = self._pcm[start : start + FRAME]
-        return np.pad(frame, (0, FRAME - len(frame)))
+        self.linear = np.pad(frame, (0, FRAME - len(frame)))
+        return self._reaching(self.linear, played)
+
+    def _reaching(
+        self, user: NDArray[np.float32], played: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """What `read` returns of the user, float32 [320], while ``played`` is heard: here the
+        speaker is out of the microphone's reach."""
+        return user
 
     def write(self, pcm: NDArray[np.float32]) -> None:
         """Queue sound for the speaker: float32 [n] at its rate."""
@@ -72,13 +93,14 @@ class FileDevice:
         loud = np.flatnonzero(whole)
         return whole[loud[0] : loud[-1] + 1] if len(loud) else whole[:0]
 
-    def _play(self) -> None:
+    def _play(self) -> NDArray[np.float32]:
+        """What the speaker plays in a tick, silence included: float32 [n] at its rate."""
         self._due += FRAME / RATE * self._rate
         wanted = int(self._due)
         self._due -= wanted
         waiting = np.concatenate([*self._queue, np.empty(0, np.float32)])
         now, later = waiting[:wanted], waiting[wanted:]
-        self._recording.append(np.pad(now, (0, wanted - len(now))))
         self._queue = [later] if len(later) else []
         self.queued = len(later)
         self.played += len(now)
+        return np.pad(now * np.float32(self.volume), (0, wanted - len(now)))

@@ -1,0 +1,70 @@
+"""A device made of arrays in a room: its microphone hears its speaker."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_omni.audio.echo import FrontEnd
+from edge_omni.audio.reference import LEAD
+from edge_omni.audio.resample import Resampler
+from edge_omni.audio.virtual import FileDevice
+from evals.conditions import impulse_response
+
+RATE = 16_000
+
+
+class EchoingDevice(FileDevice):
+    """A FileDevice whose speaker reaches its microphone.
+
+    Args:
+        pcm: what the microphone hears of everything else, float32 [n], 16 kHz.
+        rate: sample rate of the speaker.
+        front_end: cleans what the microphone hears; None leaves it as it is.
+        gain: of the way from speaker to microphone.
+        delay: seconds of that way; a device that reports its latency leaves some milliseconds.
+        room: seconds until the room is silent by 60 dB.
+        paced: keep to real time.
+    """
+
+    def __init__(
+        self,
+        pcm: NDArray[np.float32],
+        rate: int,
+        front_end: FrontEnd | None,
+        *,
+        gain: float = 1.0,
+        delay: float = 0.01,
+        room: float = 0.3,
+        seed: int = 0,
+        paced: bool = False,
+    ) -> None:
+        super().__init__(pcm, rate, paced=paced)
+        self._front_end = front_end
+        self._resampler = Resampler(rate, RATE)
+        response = impulse_response(room, seed)
+        response *= gain / np.sqrt(np.sum(np.square(response)))
+        # As in `Reference`, what was played comes early to the front end.
+        self._response = np.pad(response, (round((LEAD + delay) * RATE), 0))
+        self._far = np.zeros(0, np.float32)
+        self._echo = np.zeros(0)
+
+    def _reaching(
+        self, user: NDArray[np.float32], played: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        self._far = np.concatenate([self._far, self._resampler.push(played)])
+        far = np.pad(self._far[: len(user)], (max(0, len(user) - len(self._far)), 0))
+        self._far = self._far[len(user) :]
+        heard = self.linear = user + self._convolved(far)
+        if self._front_end is not None:
+            heard = self._front_end.process(heard, far)
+            self.linear = self._front_end.linear
+        return heard
+
+    def _convolved(self, far: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The next samples of the echo, by overlap and add."""
+        length = len(far) + len(self._response) - 1
+        size = 1 << length.bit_length()
+        echo = np.fft.irfft(np.fft.rfft(far, size) * np.fft.rfft(self._response, size), size)
+        echo = echo[:length]
+        echo[: len(self._echo)] += self._echo
+        now, self._echo = echo[: len(far)], echo[len(far) :]
+        return now.astype(np.float32)
