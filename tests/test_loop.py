@@ -11,10 +11,12 @@ import pytest
 from edge_omni import Assistant
 from edge_omni.assistant import Turn
 from edge_omni.audio import files
+from edge_omni.audio.echo import FrontEnd
 from edge_omni.audio.resample import resample
 from edge_omni.audio.virtual import FileDevice
 from edge_omni.dialogue import Action, Discard, Floor, Lower, Raise, Rules
 from edge_omni.loop import Loop, Observer
+from evals.room import EchoingDevice
 
 ROOT = Path(__file__).parents[1]
 QUESTION = ROOT / "samples" / "question.wav"
@@ -136,6 +138,32 @@ def test_a_short_sound_over_the_answer_does_not_stop_it(assistant: Assistant) ->
     assert [action for action in decisions if action in (Lower(), Raise())] == [Lower(), Raise()]
     assert not turn.interrupted
     assert turn.text == undisturbed.text
+
+
+def in_a_room(assistant: Assistant, *parts: np.ndarray) -> tuple[list[Turn], list[Action]]:
+    """A conversation in which the microphone hears the speaker as loud as it is, and hiss."""
+    assistant.reset()
+    decisions: list[Action] = []
+    pcm = np.concatenate(parts)
+    pcm += np.random.default_rng(0).normal(0, 0.0005, len(pcm)).astype(np.float32)
+    device = EchoingDevice(pcm, assistant.sample_rate, FrontEnd())
+    loop = Loop(assistant, device, Observer(), trace=lambda _, actions: decisions.extend(actions))
+    loop.run()
+    return loop.turns, decisions
+
+
+def test_its_own_voice_does_not_interrupt_it(assistant: Assistant) -> None:
+    (turn,), decisions = in_a_room(assistant, files.read(QUESTION), silence(6))
+    assert Lower() not in decisions
+    assert not turn.interrupted
+
+
+def test_a_voice_is_understood_through_the_assistants_own(assistant: Assistant) -> None:
+    question, follow_up = files.read(QUESTION), files.read(FOLLOW_UP)
+    (first, second), _ = in_a_room(assistant, question, silence(0.9), follow_up, silence(2))
+    assert first.interrupted
+    assert "often" in second.caption
+    assert "water" in second.caption
 
 
 def test_the_llm_hears_while_the_user_still_speaks(assistant: Assistant) -> None:
