@@ -20,6 +20,12 @@ from train.hearing.residual import Residual
 SAMPLE = Path(__file__).parent.parent / "samples" / "question.wav"
 
 
+@pytest.fixture(scope="session")
+def bundle(bare_bundle: Path) -> Bundle:
+    """The default bundle without the adaptations that it brings."""
+    return Bundle(bare_bundle)
+
+
 @pytest.fixture
 def folder(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A residual for the bundle's own LLM, in the user's data folder."""
@@ -52,6 +58,14 @@ def folder(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     }
     (folder / MANIFEST).write_text(json.dumps(described))
     return folder
+
+
+def test_the_default_bundle_brings_a_residual_for_its_llm(llm_path: Path) -> None:
+    whole = Bundle("tiny")
+    found = find(whole, llm_path)
+    assert found.residual is not None
+    assert found.residual.is_relative_to(whole.folder)
+    assert not found.left_out
 
 
 def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
