@@ -259,7 +259,7 @@ class Listener:
                 self._sound = []
                 self._encoder.reset()
                 parts.append(self._hear(again))
-        return _joined(parts)
+        return joined(parts)
 
     def _hear(self, pcm: NDArray[np.float32]) -> Heard:
         # A view would keep the array that it was cut from, and a fork keeps a list of its own.
@@ -274,5 +274,6 @@ class Listener:
         return self._adapter.finish(self._encoder.flush())
 
 
-def _joined(parts: list[Heard]) -> Heard:
+def joined(parts: list[Heard]) -> Heard:
+    """What several pushes brought, one after another."""
     return Heard(np.concatenate([part.settled for part in parts]), parts[-1].tentative)

@@ -123,7 +123,6 @@ def run(
     """Talk. Ctrl-C ends the conversation."""
     from edge_omni.audio import files
     from edge_omni.audio.devices import find
-    from edge_omni.audio.echo import FrontEnd
     from edge_omni.llm import silence_native_logs
 
     if output is not None and input is None:
@@ -134,6 +133,8 @@ def run(
     pcm = files.read(input) if input is not None else None
     front_end = None
     if input is None:
+        from edge_omni.audio.echo import FrontEnd
+
         find(microphone, "input")
         find(speaker, "output")
         front_end = FrontEnd(echo=echo_cancellation, noise=noise_suppression, gain=gain_control)

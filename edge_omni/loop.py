@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_omni.adapter import Heard
+from edge_omni.adapter import Heard, joined
 from edge_omni.answerer import Answerer
 from edge_omni.assistant import Assistant, Prepared, Turn
 from edge_omni.audio.voice_activity import FRAME, VoiceActivity
@@ -163,7 +163,6 @@ class Loop:
         self._making: _Making | None = None
         self._answer_from = self._played = 0
         self._over: Heard | None = None
-        self._earlier = ""
         self.turns: list[Turn] = []
 
     def run(self) -> None:
@@ -262,25 +261,20 @@ class Loop:
     def _feed(self, start: int, end: int) -> None:
         first = self._now - len(self._history)
         pcm = self._history[max(start - first, 0) : max(end - first, 0)]
-        before = self._caption
-        heard = self._assistant.listener.push(pcm)
+        listener = self._assistant.listener
+        before = listener.caption
+        heard = listener.push(pcm)
         if self._making is not None and self._making.said:
-            earlier = heard.settled if self._over is None else self._over.settled
-            whole = earlier if self._over is None else np.concatenate([earlier, heard.settled])
-            self._over = Heard(whole, heard.tentative)
+            self._over = heard if self._over is None else joined([self._over, heard])
         else:
             self._assistant.conversation.hear(heard)
-        if self._caption != before:
-            self._observer.caption(self._caption)
-
-    @property
-    def _caption(self) -> str:
-        return f"{self._earlier} {self._assistant.listener.caption}".strip()
+        if listener.caption != before:
+            self._observer.caption(listener.caption)
 
     def _ignore(self) -> None:
         if self._making is None:
             self._assistant.conversation.ignore()
-        self._over, self._earlier = None, ""
+        self._over = None
         self._assistant.listener.reset()
 
     # The answer
@@ -309,7 +303,6 @@ class Loop:
                 self._handle(NothingHeard())
                 return
             making = self._making = self._make(turn)
-        making.turn.caption, self._earlier = self._caption, ""
         self._observer.caption(making.turn.caption)
         self._observer.answer(making.answer.text)
         self._answer_from, self._played = self._device.committed, 0
