@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,19 @@ def talk(card: VirtualCard, *options: str) -> subprocess.Popen[str]:
     )
 
 
+@contextmanager
+def conversing(card: VirtualCard, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """The same, and Ctrl-C at the end, which ends it cleanly."""
+    process = talk(card, *options)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
 def lines_until(process: subprocess.Popen[str], start: str) -> list[str]:
     """What the program prints up to the first line that begins with ``start``."""
     assert process.stdout is not None
@@ -52,8 +67,7 @@ def lines_until(process: subprocess.Popen[str], start: str) -> list[str]:
 def test_two_turns_through_microphone_and_speaker(
     virtual_card: VirtualCard, tmp_path: Path
 ) -> None:
-    process = talk(virtual_card)
-    try:
+    with conversing(virtual_card) as process:
         lines_until(process, "Speak.")
         for name in ("question.wav", "follow-up.wav"):
             recording = virtual_card.record(tmp_path / name)
@@ -64,17 +78,11 @@ def test_two_turns_through_microphone_and_speaker(
             assert len(caption.split()) >= 4
             assert len(answer.split()) >= 2
             assert loud_seconds(recording.stop()) > 0.15 * len(answer.split())
-    finally:
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in errors
 
 
-def test_a_voice_over_the_answer_is_answered(virtual_card: VirtualCard, tmp_path: Path) -> None:
+def test_a_voice_over_the_answer_is_answered(virtual_card: VirtualCard) -> None:
     """Question, answer, barge-in, second answer."""
-    process = talk(virtual_card, "--threads", "1")
-    try:
+    with conversing(virtual_card, "--threads", "1") as process:
         lines_until(process, "Speak.")
         virtual_card.play(SAMPLES / "question.wav")
         time.sleep(1.2)  # the answer has begun
@@ -84,18 +92,12 @@ def test_a_voice_over_the_answer_is_answered(virtual_card: VirtualCard, tmp_path
         second = lines_until(process, "first sound")
         assert any("water" in line for line in second if line.startswith("You"))
         assert any(len(line.split()) > 3 for line in second if line.startswith("Assistant"))
-    finally:
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in errors
 
 
 def test_a_card_that_vanishes_is_told_and_heard_again_when_it_is_back(
     virtual_card: VirtualCard, tmp_path: Path
 ) -> None:
-    process = talk(virtual_card)
-    try:
+    with conversing(virtual_card) as process:
         lines_until(process, "Speak.")
         virtual_card.stop()
         assert "Connect it again" in lines_until(process, "default has gone")[-1]
@@ -106,11 +108,6 @@ def test_a_card_that_vanishes_is_told_and_heard_again_when_it_is_back(
         lines = lines_until(process, "first sound")
         answer = next(line for line in lines if line.startswith("Assistant"))
         assert loud_seconds(recording.stop()) > 0.15 * len(answer.split())
-    finally:
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in errors
 
 
 def test_a_card_that_stays_away_ends_the_conversation(virtual_card: VirtualCard) -> None:
