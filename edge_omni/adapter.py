@@ -23,6 +23,11 @@ from edge_omni.token_search import Hypothesis, TokenSearch
 
 Rows = NDArray[np.float32]
 
+TOKENS = 8
+"""Hidden states of the adapter that the state head may look at."""
+FRAMES = 50
+"""Frames of the encoder that it may look at."""
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -45,6 +50,11 @@ class Adapter(Protocol):
     @property
     def caption(self) -> str:
         """The text heard so far, for people to read; empty where the adapter knows no words."""
+
+    @property
+    def hidden(self) -> Rows:
+        """Hidden states [m, width] of the last tokens and of what may come next, ``TOKENS`` of
+        them at most; m is 0 where the adapter has none."""
 
     def push(self, frames: Frames) -> Heard:
         """Hear frames."""
@@ -102,6 +112,7 @@ class TokenAdapter:
         """Forget the turn."""
         self._search.reset()
         self._said: list[int] = []
+        self._states: list[Rows] = []
         self._tentative: list[Hypothesis] = []
         self._rows: list[Rows] = []
 
@@ -121,6 +132,14 @@ class TokenAdapter:
         """The text heard so far, for people to read."""
         tokens = [*self._said, *(item.token for item in self._tentative)]
         return self._spelling.text(tokens).strip()
+
+    @property
+    def hidden(self) -> Rows:
+        """See :attr:`Adapter.hidden`."""
+        coming = self._search.coming
+        states = [*self._states, *(item.hidden for item in self._tentative)]
+        states += [] if coming is None else [coming.hidden]
+        return np.stack(states[-TOKENS:]) if states else np.empty((0, 0), np.float32)
 
     def push(self, frames: Frames) -> Heard:
         """Hear frames."""
@@ -150,7 +169,9 @@ class TokenAdapter:
             rows.append(self._rows[i] if known else self._embed(item, not self._said and i == 0))
             if not known:
                 self._tentative, self._rows = self._tentative[:i], self._rows[:i]
-        self._said = [*self._said, *(item.token for item in settled)]  # a fork keeps its own
+        # Lists are never changed in place: a fork keeps its own.
+        self._said = [*self._said, *(item.token for item in settled)]
+        self._states = [*self._states, *(item.hidden for item in settled)][-TOKENS:]
         self._tentative, self._rows = tentative, rows[len(settled) :]
         return Heard(self._stack(rows[: len(settled)]), self._stack(self._rows))
 
@@ -180,6 +201,7 @@ class FrameAdapter:
     def __init__(self, graph: Graph, width: int) -> None:
         self._graph = graph
         self._none = np.empty((0, width), np.float32)
+        self.hidden = np.empty((0, 0), np.float32)
         self.reset()
 
     def reset(self) -> None:
@@ -227,11 +249,27 @@ class Listener:
         """The text of the turn so far, also after its end."""
         return self._adapter.caption
 
+    @property
+    def frames(self) -> Rows:
+        """The newest frames of the encoder, provisional ones too: [FRAMES, width], zeros in front
+        of the first."""
+        return np.pad(self._frames, ((FRAMES - len(self._frames), 0), (0, 0)))
+
+    @property
+    def hidden(self) -> Rows:
+        """The adapter's hidden states, see :attr:`Adapter.hidden`: [TOKENS, width], zeros in front
+        of the first."""
+        hidden = self._adapter.hidden
+        if len(hidden) == 0:
+            return np.zeros((TOKENS, self._encoder.width), np.float32)
+        return np.pad(hidden, ((TOKENS - len(hidden), 0), (0, 0)))
+
     def reset(self) -> None:
         """Forget the turn and all sound."""
         self._encoder.reset()
         self._adapter.reset()
         self._sound: list[NDArray[np.float32]] = []
+        self._final = self._frames = np.empty((0, self._encoder.width), np.float32)
         self._ended = False
 
     def fork(self) -> Listener:
@@ -264,14 +302,21 @@ class Listener:
     def _hear(self, pcm: NDArray[np.float32]) -> Heard:
         # A view would keep the array that it was cut from, and a fork keeps a list of its own.
         self._sound = [*self._sound, pcm.copy()]
-        return self._adapter.push(self._encoder.push(pcm))
+        return self._adapter.push(self._noted(self._encoder.push(pcm)))
+
+    def _noted(self, frames: Frames) -> Frames:
+        """``frames``, the newest of which are kept."""
+        if len(frames):
+            self._final = np.concatenate([self._final, frames.final])[-FRAMES:]
+            self._frames = np.concatenate([self._final, frames.provisional])[-FRAMES:]
+        return frames
 
     def finish(self) -> Heard:
         """The turn has ended: hear what still waits, and settle everything."""
         if self._ended:
             self.reset()
         self._ended = True
-        return self._adapter.finish(self._encoder.flush())
+        return self._adapter.finish(self._noted(self._encoder.flush()))
 
 
 def joined(parts: list[Heard]) -> Heard:

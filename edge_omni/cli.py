@@ -397,6 +397,26 @@ def echo(folder: Path, limit: LimitOption = 24, json_path: JsonOption = None) ->
     _checkout("evals.echo").run(folder, limit=limit, json_path=json_path)
 
 
+@eval_app.command()
+def duplex(
+    data: Annotated[Path, typer.Argument(help="Folder with the folders to make scenes of.")],
+    bundle: BundleOption = "tiny",
+    llm: LLMOption = None,
+    limit: LimitOption = None,
+    json_path: JsonOption = None,
+    paced: Annotated[
+        bool, typer.Option("--paced", help="In real time, instead of leaving out the waiting.")
+    ] = False,
+    echo: Annotated[bool, typer.Option(help="The microphone hears the speaker.")] = True,
+    task: Annotated[list[str] | None, typer.Option(help="Only this; may be given again.")] = None,
+) -> None:
+    """Turn-taking: pauses, ends of turns, interruptions, backchannels, others in the room, echo."""
+    _checkout("evals.duplex").run(
+        data, bundle=bundle, llm=llm, limit=limit, json_path=json_path, paced=paced, echo=echo,
+        tasks=task,
+    )  # fmt: skip
+
+
 @app.command()
 def bench(
     folder: Path,

@@ -160,6 +160,7 @@ class Conversation:
         self._tentative = np.empty((0, self._llm.width), np.float32)
         self._ends: list[int] = []
         self._answer_start: int | None = None
+        self._head = self._tentative[:0].ravel()
 
     # The user's turn
 
@@ -195,19 +196,30 @@ class Conversation:
 
     def answer(self, limit: int, sampling: Sampling, seed: int) -> Iterator[Token]:
         """Generate the answer, token by token, at most ``limit`` of them."""
-        self._begin_answer()
+        self.begin_answer()
+        if self._llm.newest != self._sequence:  # it has read something else since
+            self._rewind(self.position - 1)
+            self._append(self._answer[-1:])
         self._llm.begin_sampling(sampling, seed)
         sampled = (self._llm.sample() for _ in range(limit))
         yield from self._read(itertools.takewhile(lambda t: not self._llm.ends_answer(t), sampled))
 
     def say(self, text: str) -> Iterator[Token]:
         """Take ``text`` for the answer, token by token, as if the LLM had written it."""
-        self._begin_answer()
+        self.begin_answer()
         yield from self._read(self._llm.tokenize(text))
 
-    def _begin_answer(self) -> None:
-        self._append(self._answer)
-        self._answer_start = self.position
+    def begin_answer(self) -> NDArray[np.float32]:
+        """End the user's turn and stand at the head of the answer, once: what then is to come is
+        the LLM's answer.
+
+        Returns:
+            The LLM's hidden state there, float32 [width].
+        """
+        if self._answer_start is None:
+            self._head = self._append(self._answer)
+            self._answer_start = self.position
+        return self._head
 
     def _read(self, tokens: Iterable[int]) -> Iterator[Token]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")

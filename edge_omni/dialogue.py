@@ -148,10 +148,13 @@ class Rules:
         longest_turn: a turn is closed after so long, whatever is heard.
         barge_in: whether the microphone is heard while the assistant speaks.
         over_silence: silence that ends speech over the answer, which then goes on.
-        over_voiced: so much voice over the answer stops it, where no state head tells earlier.
+        over_voiced: so much voice over the answer stops it, unless a state head takes it for
+            nothing, or stopped it earlier.
         answer, ignore: state probabilities above which a turn is closed.
         prepare: probability of ``answer`` above which the answer is begun, unheard.
         interrupt: probability of anything but ``ignore`` above which the answer stops.
+        nothing: probability of ``ignore`` above which what is said over the answer is taken for
+            nothing, as long as it stays there.
     """
 
     open_window: float = 0.2
@@ -169,6 +172,7 @@ class Rules:
     ignore: float = 0.5
     prepare: float = 0.3
     interrupt: float = 0.7
+    nothing: float = 0.5
 
 
 @dataclass
@@ -179,11 +183,15 @@ class _Speech:
         start: its first sample.
         last_voice: the end of its last voiced frame.
         voiced: samples of voice in it.
+        lowered: whether the answer is played more quietly for it.
+        ignored: whether the state head takes it for nothing, so far.
     """
 
     start: int
     last_voice: int
     voiced: int
+    lowered: bool = False
+    ignored: bool = False
 
 
 @dataclass
@@ -199,7 +207,6 @@ class Dialogue:
         self._speech: _Speech | None = None
         self._answered: _Speech | None = None
         self._prepared_at: int | None = None
-        self._waits_for_silence = False
         self._answer_length: int | None = None
         self._played = 0
 
@@ -207,6 +214,16 @@ class Dialogue:
     def spoken_over(self) -> bool:
         """Whether somebody speaks while the assistant has the floor."""
         return self.floor is Floor.ASSISTANT and self._speech is not None
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last voice of what is said at the microphone; 0 if nothing is."""
+        return 0.0 if self._speech is None else (self._now - self._speech.last_voice) / RATE
+
+    @property
+    def voiced(self) -> float:
+        """Seconds of voice in what is said at the microphone."""
+        return 0.0 if self._speech is None else self._speech.voiced / RATE
 
     def handle(self, event: Event) -> list[Action]:
         """Take one event in; the actions it calls for, in order."""
@@ -254,8 +271,7 @@ class Dialogue:
         while sum(audio.samples for audio in self._recent) > self.rules.open_window * RATE:
             self._recent.popleft()
         voiced = sum(audio.samples for audio in self._recent if audio.voiced)
-        self._waits_for_silence &= voiced > 0
-        if self._waits_for_silence or voiced < self.rules.open_voiced * RATE:
+        if voiced < self.rules.open_voiced * RATE:
             return []
         window = sum(audio.samples for audio in self._recent)
         self._recent.clear()
@@ -270,6 +286,7 @@ class Dialogue:
             self.floor = Floor.USER
             return []
         if self._played > 0 or self._answered is None:
+            speech.lowered = True
             return [Lower()]
         self._answered.last_voice = speech.last_voice
         self._answered.voiced += speech.voiced
@@ -295,21 +312,20 @@ class Dialogue:
     def _over(self, speech: _Speech) -> list[Action]:
         """The assistant has the floor, and one more piece of what is said over it was heard."""
         if self._now - speech.last_voice >= self.rules.over_silence * RATE:
-            return self._go_on()
-        if speech.voiced >= self.rules.over_voiced * RATE:
+            return self._go_on(speech)
+        if speech.voiced >= self.rules.over_voiced * RATE and not speech.ignored:
             return self._give_way()
         return []
 
     def _state(self, event: StateProbabilities, speech: _Speech) -> list[Action]:
-        ignored = event.ignore > self.rules.ignore
         if self.floor is Floor.ASSISTANT:
-            if ignored:
-                self._waits_for_silence = True
-                return self._go_on()
-            return self._give_way() if 1 - event.ignore > self.rules.interrupt else []
+            if 1 - event.ignore > self.rules.interrupt:
+                return self._give_way()
+            speech.ignored = event.ignore > self.rules.nothing
+            return self._raise(speech) if speech.ignored else []
         if event.answer > self.rules.answer:
             return self._answer(speech)
-        if ignored:
+        if event.ignore > self.rules.ignore:
             return self._ignore()
         return self._prepare(speech) if event.answer > self.rules.prepare else []
 
@@ -336,11 +352,15 @@ class Dialogue:
         self._release()
         return [Discard(), Ignore()] if prepared else [Ignore()]
 
-    def _go_on(self) -> list[Action]:
+    def _go_on(self, speech: _Speech) -> list[Action]:
         """What was said over the answer was nothing."""
         self._speech = None
         self._recent.clear()
-        return [Raise(), Ignore()]
+        return [*self._raise(speech), Ignore()]
+
+    def _raise(self, speech: _Speech) -> list[Action]:
+        lowered, speech.lowered = speech.lowered, False
+        return [Raise()] if lowered else []
 
     def _give_way(self) -> list[Action]:
         """What is said over the answer becomes a turn of the user's."""
@@ -350,7 +370,7 @@ class Dialogue:
     def _end_if_heard(self) -> list[Action]:
         if self._answer_length is None or self._played < self._answer_length:
             return []
-        if self._speech is None:
+        if self._speech is None or self._speech.ignored:
             self._release()
         else:
             self.floor = Floor.USER

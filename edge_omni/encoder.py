@@ -46,6 +46,7 @@ class Encoder:
     Attributes:
         chunk: samples that one step of the graph takes.
         frame: samples from one frame to the next.
+        width: of a frame.
     """
 
     def __init__(self, graph: Graph, config: Mapping[str, Any]) -> None:
@@ -53,7 +54,8 @@ class Encoder:
         self.chunk = int(config["chunk"])
         self.frame = int(config["frame"])
         self._provisional_count = int(config.get("provisional", 0))
-        self._none = np.empty((0, int(config["width"])), np.float32)
+        self.width = int(config["width"])
+        self._none = np.empty((0, self.width), np.float32)
         self.reset()
 
     def reset(self) -> None:

@@ -100,6 +100,7 @@ class LLM:
             self._embeddings.embd, shape=(self._batch_size, self.width)
         )
         self._positions = [0] * sequences
+        self.newest = 0
         self._sampler: ctypes.c_void_p | None = None
 
     def close(self) -> None:
@@ -193,6 +194,7 @@ class LLM:
             self.rewind(first, sequence=sequence)
             raise LLMError(f"llama.cpp could not go on (code {status}): its memory is full.")
         self._positions[sequence] = first + count
+        self.newest = sequence
 
     def rewind(self, position: int, *, sequence: int = 0) -> None:
         """Forget everything in ``sequence`` from ``position`` on."""

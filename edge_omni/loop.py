@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_omni.adapter import Heard, joined
+from edge_omni.adapter import Heard, Listener, joined
 from edge_omni.answerer import Answerer
 from edge_omni.assistant import Assistant, Prepared, Turn
 from edge_omni.audio.voice_activity import FRAME, VoiceActivity
@@ -40,9 +40,12 @@ from edge_omni.dialogue import (
     Rules,
     Yield,
 )
+from edge_omni.state_head import Evidence, Loudness, above
 
 HISTORY = 2 * RATE
 """Samples of the microphone that are kept for the beginning of a turn."""
+EVERY = 4
+"""Frames of the microphone from one judgement of what is said over an answer to the next."""
 LOWERED = 0.25
 """Loudness of an answer that somebody speaks over, until it is known what they want."""
 
@@ -163,6 +166,9 @@ class Loop:
         self._making: _Making | None = None
         self._answer_from = self._played = 0
         self._over: Heard | None = None
+        self._seen = self._over_frames = 0
+        self._loudness = Loudness()
+        self._user: float | None = None
         self.turns: list[Turn] = []
 
     def run(self) -> None:
@@ -193,7 +199,43 @@ class Loop:
         self._history = np.concatenate([self._history, self._device.linear])[-HISTORY:]
         self._now += len(pcm)
         for voiced in self._voice.push(pcm):
+            start, self._seen = self._seen, self._seen + FRAME
+            if voiced:
+                self._loudness.add(self._recent(start, self._seen))
             self._handle(Audio(FRAME, voiced))
+            self._judge()
+
+    def _recent(self, start: int, end: int) -> NDArray[np.float32]:
+        """The microphone's samples [start, end), as far as they are kept."""
+        first = self._now - len(self._history)
+        return self._history[max(start - first, 0) : max(end - first, 0)]
+
+    def _judge(self) -> None:
+        """Let the state head tell what the newest frame makes of what is said."""
+        if self._assistant.state_head is None:
+            return
+        making, dialogue = self._making, self._dialogue
+        self._over_frames = self._over_frames + 1 if dialogue.spoken_over else 0
+        if making is not None and making.prepared is not None:
+            if dialogue.silence > 0:
+                self._state(making.prepared.listener, making.prepared.head)
+        elif making is not None and self._over_frames % EVERY == 1:
+            characters = making.answer.heard(self._played)
+            self._state(*self._assistant.overhear(self._over, characters))
+
+    def _state(self, listener: Listener, head: NDArray[np.float32] | None) -> None:
+        dialogue, judge = self._dialogue, self._assistant.state_head
+        assert judge is not None
+        evidence = Evidence(
+            listener.frames[None],
+            listener.hidden[None],
+            None if head is None else head[None],
+            dialogue.silence,
+            dialogue.voiced,
+            dialogue.spoken_over,
+            above(self._loudness, self._user),
+        )
+        self._handle(judge(evidence))
 
     def _follow_playback(self) -> None:
         played = max(0, self._device.played - self._answer_from)
@@ -259,11 +301,9 @@ class Loop:
     # What is heard
 
     def _feed(self, start: int, end: int) -> None:
-        first = self._now - len(self._history)
-        pcm = self._history[max(start - first, 0) : max(end - first, 0)]
         listener = self._assistant.listener
         before = listener.caption
-        heard = listener.push(pcm)
+        heard = listener.push(self._recent(start, end))
         if self._making is not None and self._making.said:
             self._over = heard if self._over is None else joined([self._over, heard])
         else:
@@ -275,6 +315,7 @@ class Loop:
         if self._making is None:
             self._assistant.conversation.ignore()
         self._over = None
+        self._loudness = Loudness()
         self._assistant.listener.reset()
 
     # The answer
@@ -303,6 +344,7 @@ class Loop:
                 self._handle(NothingHeard())
                 return
             making = self._making = self._make(turn)
+        self._user, self._loudness = self._loudness.decibels, Loudness()
         self._observer.caption(making.turn.caption)
         self._observer.answer(making.answer.text)
         self._answer_from, self._played = self._device.committed, 0

@@ -86,6 +86,9 @@ class TokenSearch:
             frame), ``settle`` (a token settles when its attention is so far behind it), ``pause``
             (silence behind the last token where a long turn may be cut), ``segment`` (length from
             which it is cut at a pause), ``longest`` (length at which it is cut anyway).
+
+    Attributes:
+        coming: what the decoder supposes behind the tokens that it found last, such as the end.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class TokenSearch:
         self._final_frames = self._frames = 0
         self._settled: list[Hypothesis] = []
         self._tentative: list[Hypothesis] = []
+        self.coming: Hypothesis | None = None
 
     def fork(self) -> TokenSearch:
         """A copy that goes on by itself."""
@@ -162,7 +166,7 @@ class TokenSearch:
                 found.append(item.after(before[-1].peak if before else 0))
                 if place >= len(supposed) or item.token != supposed[place]:
                     break
-            last = found[-1]
+            last = self.coming = found[-1]
             unsure = not final and last.peak >= self._frames - self._margin
             if last.token == self._spelling.end or unsure or len(known) + len(found) > limit:
                 return found[:-1]

@@ -171,11 +171,27 @@ def test_the_state_head_stops_an_answer_early_or_lets_it_go_on() -> None:
     assert dialogue.handle(StateProbabilities(0.9, 0.05, 0.05)) == [Yield(8_000)]
     dialogue = speaking()
     hear(dialogue, 0.2, voiced=True)
-    assert dialogue.handle(StateProbabilities(0.1, 0.1, 0.8)) == [Raise(), Ignore()]
-    # The rest of what was found to be nothing is nothing too, up to the next silence.
-    assert hear(dialogue, 2, voiced=True) == []
-    hear(dialogue, 0.3, voiced=False)
+    assert dialogue.handle(StateProbabilities(0.1, 0.1, 0.8)) == [Raise()]
+    assert kinds(hear(dialogue, 2, voiced=True)) == []
+    assert kinds(hear(dialogue, 1, voiced=False)) == [Ignore]
     assert kinds(hear(dialogue, 0.2, voiced=True)) == [Lower]
+
+
+def test_what_is_nothing_at_first_may_stop_the_answer_later() -> None:
+    dialogue = speaking()
+    hear(dialogue, 0.2, voiced=True)
+    assert dialogue.handle(StateProbabilities(0.1, 0.1, 0.8)) == [Raise()]
+    assert dialogue.handle(StateProbabilities(0.9, 0.05, 0.05)) == [Yield(8_000)]
+    assert dialogue.floor is Floor.USER
+
+
+def test_what_is_nothing_does_not_get_the_floor_when_the_answer_ends() -> None:
+    dialogue = speaking()
+    hear(dialogue, 0.3, voiced=True)
+    dialogue.handle(StateProbabilities(0.1, 0.1, 0.8))
+    dialogue.handle(AnswerComplete(9_000))
+    assert dialogue.handle(Playback(9_000)) == [EndTurn()]
+    assert dialogue.floor is Floor.NOBODY
 
 
 def test_a_user_who_goes_on_before_the_first_sound_is_heard_on() -> None:
@@ -237,7 +253,7 @@ AFTER: dict[type, set[type]] = {
     Answer: {Lower, Resume, Yield, EndTurn, Ignore},
     Resume: {Prepare, Answer, Ignore},
     Lower: {Raise, Yield, EndTurn, Ignore},
-    Raise: {Ignore},
+    Raise: {Ignore, Yield, EndTurn},
     Yield: {Prepare, Answer, Ignore},
     EndTurn: {Prepare, Answer, Ignore},
     Ignore: {Prepare, Answer, Lower, Yield, EndTurn, Ignore, Resume},

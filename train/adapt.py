@@ -60,6 +60,11 @@ from train.speech import aligned, hidden, prefix
 Stage = Literal["residual", "prefix", "all"]
 LOSSES: dict[Role, str] = {"residual": "divergence", "prefix": "code_loss"}
 """What must get smaller with each part."""
+LEARNT_BY: dict[Role, tuple[str, ...]] = {
+    "residual": ("encoder", "adapter_memory", "adapter_step"),
+    "prefix": ("decoder_text", "decoder_step", "vocoder"),
+}
+"""The bundle's graphs that what a part learns depends on."""
 SHARES: dict[Stage, tuple[float, float, float, float]] = {
     "all": (0.32, 0.56, 0.78, 0.96),
     "residual": (0.55, 0.96, 1.0, 1.0),
@@ -120,7 +125,7 @@ class Run:
 
     Attributes:
         work: data for any LLM.
-        folder: what belongs to this LLM alone.
+        folders: what belongs to this LLM and to the graphs that a part is trained beside.
         figures: what was measured.
         helping: the parts that help, and where their graphs are.
     """
@@ -128,7 +133,7 @@ class Run:
     llm: Path
     bundle: Bundle
     work: Path
-    folder: Path
+    folders: Mapping[Role, Path]
     budget: Budget
     shares: tuple[float, float, float, float]
     threads: int
@@ -171,10 +176,15 @@ def run(
         raise LLMError(f"There is no LLM file {llm}. Check the path given with --llm.")
     digest = sha256(llm)
     work = work or data_folder() / "work"
-    folder = work / "adapt" / f"{found.manifest.name}-{llm.stem}-{_key(found, digest)}"
-    folder.mkdir(parents=True, exist_ok=True)
-    budget = Budget(folder / "seconds.json", minutes)
-    state = Run(llm, found, work, folder, budget, SHARES[stage], threads)
+    folder = work / "adapt" / f"{found.manifest.name}-{llm.stem}-{digest[:12]}"
+    folders = {role: folder / f"{role}-{_key(found, roles)}" for role, roles in LEARNT_BY.items()}
+    for place in folders.values():
+        place.mkdir(parents=True, exist_ok=True)
+    seconds = (
+        folder / f"seconds-{'-'.join(_key(found, roles) for roles in LEARNT_BY.values())}.json"
+    )
+    budget = Budget(seconds, minutes)
+    state = Run(llm, found, work, folders, budget, SHARES[stage], threads)
     if stage != "prefix":
         try:
             train_residual(state, recordings)
@@ -193,10 +203,11 @@ def run(
     return manifest
 
 
-def _key(bundle: Bundle, digest: str) -> str:
-    """Names a run: with another LLM or other graphs it begins anew."""
-    files = (bundle.manifest.files[graph].sha256 for graph in bundle.manifest.graphs.values())
-    return hashlib.sha256("".join([digest, *files]).encode()).hexdigest()[:12]
+def _key(bundle: Bundle, roles: Sequence[str]) -> str:
+    """Names what was learnt beside these graphs: beside others it begins anew."""
+    graphs = bundle.manifest.graphs
+    files = (bundle.manifest.files[graphs[role]].sha256 for role in roles if role in graphs)
+    return hashlib.sha256("".join(files).encode()).hexdigest()[:12]
 
 
 # Residual
@@ -211,10 +222,10 @@ def train_residual(run: Run, recordings: Path | None) -> None:
         make_lessons(run, things_said(run, recordings), llm, teacher)
     finally:
         llm.close()
-    lessons, stop, judge = residual.split(residual.load(run.folder / "lessons"))
+    lessons, stop, judge = residual.split(residual.load(run.folders["residual"] / "lessons"))
     if not lessons or not stop or len(judge) < 2:
         raise UsageError("There is too little to hear: give --recordings, or more --minutes.")
-    path, end = run.folder / "residual.pt", run.shares[1]
+    path, end = run.folders["residual"] / "residual.pt", run.shares[1]
     network = residual.train(teacher, lessons, stop, path, seconds=_whole(run, path, end))
     before = residual.measure(teacher, None, judge)
     after = residual.measure(teacher, network, judge)
@@ -277,7 +288,7 @@ def make_lessons(
     run: Run, said: Sequence[Said], llm: BatchedLLM, teacher: residual.Teacher
 ) -> None:
     """Hear what was said, some of it under noise and in rooms, and let the LLM answer."""
-    ear, folder = residual.Ear(run.bundle, llm), run.folder / "lessons"
+    ear, folder = residual.Ear(run.bundle, llm), run.folders["residual"] / "lessons"
     folder.mkdir(exist_ok=True)
     for start in tqdm(range(0, min(len(said), LESSONS), SHARD), desc="lessons", unit="shard"):
         path = folder / f"{start:05d}.pt"
@@ -302,7 +313,7 @@ def train_prefix(run: Run) -> None:
     """Hidden states, training and judgement of the prefix network."""
     shards = sentences(run)
     random.Random(0).shuffle(shards)
-    states_folder = run.folder / "hidden"
+    states_folder = run.folders["prefix"] / "hidden"
     hidden.prepare(
         run.llm, run.bundle.manifest.chat.system, shards[:SHARDS], states_folder, run.threads,
         enough=lambda: not run.budget.left(run.shares[2]),
@@ -318,7 +329,7 @@ def train_prefix(run: Run) -> None:
     network = prefix.build(run.bundle, width)
     own = "decoder_prefix" in run.bundle.manifest.graphs and run.bundle.made_for(run.llm)
     before = prefix.measure(network, judge, states if own else {})
-    path = run.folder / "prefix.pt"
+    path = run.folders["prefix"] / "prefix.pt"
     prefix.train(network, training, stop, states, path, seconds=_whole(run, path, run.shares[3]))
     after = prefix.measure(network, judge, states)
     run.figures["sentences"] = len(training)
@@ -362,7 +373,7 @@ def _better(run: Run, role: Role, before: Tensor, after: Tensor) -> bool:
         run.figures[f"{role}_{LOSSES[role]}_{at}"] = round(float(losses.mean()), 4)
     if not helps(before, after):
         return False
-    run.helping[role] = run.folder / f"{role}.onnx"
+    run.helping[role] = run.folders[role] / f"{role}.onnx"
     return True
 
 

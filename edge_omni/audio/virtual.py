@@ -34,7 +34,7 @@ class FileDevice:
         self._rate = rate
         self._paced = paced
         self._ticks = 0
-        self._started = time.monotonic()
+        self._started = self._time()
         self._queue: list[NDArray[np.float32]] = []
         self._recording: list[NDArray[np.float32]] = []
         self._due = 0.0
@@ -57,11 +57,11 @@ class FileDevice:
         """The next 20 ms of the microphone: float32 [320]. With ``timeout`` 0 paced reading
         gives an empty array when they are not due yet."""
         if self._paced:
-            early = self._started + (self._ticks + 1) * FRAME / RATE - time.monotonic()
+            early = self._started + (self._ticks + 1) * FRAME / RATE - self._time()
             if early > 0:
                 if timeout == 0:
                     return np.empty(0, np.float32)
-                time.sleep(early)
+                self._wait(early)
         start = self._ticks * FRAME
         self._ticks += 1
         played = self._play()
@@ -69,6 +69,14 @@ class FileDevice:
         frame = self._pcm[start : start + FRAME]
         self.linear = np.pad(frame, (0, FRAME - len(frame)))
         return self._reaching(self.linear, played)
+
+    def _time(self) -> float:
+        """The clock that pacing goes by, in seconds."""
+        return time.monotonic()
+
+    def _wait(self, seconds: float) -> None:
+        """Let so much time pass."""
+        time.sleep(seconds)
 
     def _reaching(
         self, user: NDArray[np.float32], played: NDArray[np.float32]

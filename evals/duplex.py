@@ -1,0 +1,296 @@
+"""Turn-taking: pauses, ends of turns, interruptions, backchannels, others in the room, echo.
+
+The tasks are those of Full-Duplex-Bench v1 and v1.5 (Lin et al. 2025, arXiv:2503.04721 and
+arXiv:2507.23159), on scenes made of recordings that no training has heard. Every scene runs through
+the whole loop, with the speaker as loud in the microphone as the user, on a clock that computing
+takes its time on and waiting does not: what is measured is as in real time, in less of it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from edge_omni.assistant import Assistant
+from edge_omni.audio.echo import FrontEnd
+from edge_omni.audio.voice_activity import FRAME
+from edge_omni.dialogue import RATE, Action, Event, Lower, Rules, Yield
+from edge_omni.errors import UsageError
+from edge_omni.loop import Loop, Observer
+from evals import report
+from evals.rates import Rate
+from evals.room import EchoingDevice
+from evals.scenes import KINDS, Materials, Scene, power, scenes
+
+COUNT = 40
+LEAD = 0.6  # seconds of silence in front of a scene
+PATIENCE = 3.0  # seconds in which an answer must begin
+LISTENED = 8.0  # seconds of an answer that is only listened to
+AFTERWARDS = 1.0  # seconds behind what was said over an answer, in which it may still stop
+HISS = 1e-4
+SYSTEM = "You are a helpful voice assistant. Explain everything at length, in many sentences."
+"""So that there is an answer to speak over."""
+WORDING = "The assistant can explain at length how this is done, and why it is done in this way."
+
+
+class _Over(Exception):
+    """The scene is over."""
+
+
+class Stage(EchoingDevice):
+    """A room in which a scene happens.
+
+    Attributes:
+        speaking: for each 20 ms, whether the speaker played something.
+        begun: the second at which something was said over the answer; NaN before.
+    """
+
+    def __init__(self, scene: Scene, rate: int, *, echo: bool, gain: float, paced: bool) -> None:
+        silence = np.zeros(round(LEAD * RATE), np.float32)
+        self._skips = not paced
+        super().__init__(
+            np.concatenate([silence, scene.turn]), rate, FrontEnd() if echo else None,
+            gain=gain if echo else 0.0, paced=True,
+        )  # fmt: skip
+        self._scene, self._skipped = scene, 0.0
+        self._dice = np.random.default_rng(0)
+        self._until = LEAD + len(scene.turn) / RATE + PATIENCE
+        self.speaking: list[bool] = []
+        self.begun = math.nan
+
+    @property
+    def now(self) -> float:
+        """Seconds on the microphone's clock."""
+        return len(self.speaking) * FRAME / RATE
+
+    def read(self, timeout: float | None = None) -> NDArray[np.float32]:
+        """See :class:`edge_omni.audio.virtual.FileDevice`."""
+        before, ticks = self.played, self._ticks
+        heard = super().read(timeout)
+        if self._ticks == ticks:
+            return heard
+        self.speaking.append(self.played > before)
+        self._stage()
+        if self.now > self._until:
+            raise _Over
+        return heard
+
+    def _stage(self) -> None:
+        """What happens next in the scene."""
+        if not any(self.speaking[-2:]) or not math.isnan(self.begun):
+            return
+        first = self.speaking.index(True) * FRAME / RATE
+        if self._scene.over is None:
+            # An answer in a pause tells enough, as does the beginning of one.
+            self._until = min(
+                self._until, first + (LISTENED if self._scene.kind == "echo" else 0.5)
+            )
+            if self._scene.kind == "echo":
+                self._until = first + LISTENED
+        elif first < LEAD + len(self._scene.turn) / RATE:
+            raise _Over  # before its time: nobody is there to be interrupted
+        elif self.now >= first + self._scene.after:
+            self.begun = self.now
+            self._pcm = np.concatenate(
+                [self._pcm[: self._ticks * FRAME], self._silence(), self._scene.over]
+            )
+            rest = PATIENCE if self._scene.kind == "interruption" else AFTERWARDS
+            self._until = self.now + len(self._scene.over) / RATE + rest
+        else:
+            self._until = max(self._until, self.now + 1.0)
+
+    def _silence(self) -> NDArray[np.float32]:
+        return np.zeros(max(0, self._ticks * FRAME - len(self._pcm)), np.float32)
+
+    def _reaching(
+        self, user: NDArray[np.float32], played: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        hiss = np.float32(HISS) * self._dice.standard_normal(len(user), np.float32)
+        return super()._reaching(user + hiss, played)
+
+    def _time(self) -> float:
+        return time.process_time() if self._skips else time.monotonic()
+
+    def _wait(self, seconds: float) -> None:
+        if self._skips:
+            self._started -= seconds
+        else:
+            time.sleep(seconds)
+
+
+@dataclass
+class Outcome:
+    """What came of a scene; seconds, NaN for what did not happen.
+
+    Attributes:
+        right: whether it went as it should.
+        first: from the user's last sample to the first sound of the answer.
+        stop: from the first sample of what was said over the answer to its last sound.
+        lowered: how often the voice was lowered.
+        void: whether the scene could not be played, since there was no answer to speak over.
+    """
+
+    kind: str
+    right: bool = False
+    first: float = math.nan
+    stop: float = math.nan
+    lowered: int = 0
+    void: bool = False
+    caption: str = ""
+
+
+def play(
+    assistant: Assistant,
+    scene: Scene,
+    *,
+    rules: Rules | None = None,
+    echo: bool,
+    gain: float,
+    paced: bool,
+) -> Outcome:
+    """Play one scene."""
+    assistant.reset()
+    stage = Stage(scene, assistant.sample_rate, echo=echo, gain=gain, paced=paced)
+    told: list[tuple[float, Action]] = []
+
+    def trace(_: Event, actions: list[Action]) -> None:
+        told.extend((stage.now, action) for action in actions)
+
+    loop = Loop(assistant, stage, Observer(), rules, trace)
+    with suppress(_Over):
+        loop.run()
+    return judge(scene, stage, told, " | ".join(turn.caption for turn in loop.turns))
+
+
+def judge(
+    scene: Scene, stage: Stage, told: Sequence[tuple[float, Action]], caption: str
+) -> Outcome:
+    """What came of a scene that was played."""
+    outcome = Outcome(scene.kind, caption=caption)
+    outcome.lowered = sum(isinstance(action, Lower) for _, action in told)
+    sounds = [tick * FRAME / RATE for tick, loud in enumerate(stage.speaking) if loud]
+    ended = LEAD + len(scene.turn) / RATE
+    # The loop ends what still goes on when the scene is over: that is no decision.
+    yields = [at for at, action in told if isinstance(action, Yield) and at <= stage._until]
+    first = next((at for at in sounds if at >= ended), math.nan)
+    early = any(at < ended for at in sounds)
+    if scene.kind == "pause":
+        outcome.right = not early
+        outcome.first = math.nan if early else first - ended
+    elif scene.kind == "turn":
+        outcome.right = not early and not math.isnan(first)
+        outcome.first = first - ended
+    elif scene.kind == "echo":
+        outcome.void = not sounds
+        outcome.right = not yields
+    elif math.isnan(stage.begun):
+        outcome.void = True
+    elif scene.kind == "interruption":
+        assert scene.over is not None
+        stopped = next((at for at in yields if at >= stage.begun), math.nan)
+        after = stage.begun + len(scene.over) / RATE
+        again = next((at for at in sounds if at > max(stopped, after)), math.nan)
+        if not math.isnan(stopped):
+            outcome.stop = (
+                max([at for at in sounds if at <= stopped], default=stopped) - stage.begun
+            )
+        outcome.first = again - after
+        outcome.right = not math.isnan(stopped) and not math.isnan(again)
+    else:
+        outcome.right = not yields
+    return outcome
+
+
+def run(
+    folder: Path,
+    *,
+    bundle: str | Path = "tiny",
+    llm: Path | None = None,
+    limit: int | None = None,
+    json_path: Path | None = None,
+    paced: bool = False,
+    echo: bool = True,
+    tasks: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Play all scenes, or those of some tasks, and show what came of them.
+
+    Raises:
+        UsageError: there is no such task.
+    """
+    report.check(json_path)
+    unknown = set(tasks or ()) - set(KINDS)
+    if unknown:
+        raise UsageError(f"No task {', '.join(unknown)}: there are {', '.join(KINDS)}.")
+    assistant = Assistant(bundle, llm=llm, system=SYSTEM, threads=1)
+    level = power(assistant.say(WORDING).audio)
+    count = limit or COUNT
+    materials = Materials.of(folder, level, max(count, COUNT))
+    played: dict[str, list[Outcome]] = {}
+    for kind in tasks or KINDS:
+        made = list(scenes(kind, materials, count, level))
+        played[kind] = [
+            play(assistant, scene, echo=echo, gain=1.0, paced=paced)
+            for scene in report.progress(made, kind)
+        ]
+    figures = {
+        "tasks": {kind: summary(outcomes) for kind, outcomes in played.items() if outcomes},
+        "scenes": [asdict(outcome) for outcomes in played.values() for outcome in outcomes],
+    }
+    assistant.close()
+    _show(figures["tasks"])
+    report.save(json_path, figures)
+    return figures
+
+
+def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The share of scenes that went right, and times in seconds."""
+    counted = [outcome for outcome in outcomes if not outcome.void]
+    right = Rate.of((float(outcome.right), 1.0) for outcome in counted).interval()
+    figures: dict[str, Any] = {"scenes": len(counted), "right": asdict(right)}
+    for name in ("first", "stop"):
+        times = [getattr(o, name) for o in counted if not math.isnan(getattr(o, name))]
+        if times:
+            figures[name] = {f"p{q}": float(np.percentile(times, q)) for q in (50, 90)}
+    figures["lowered"] = sum(outcome.lowered > 0 for outcome in counted) / max(1, len(counted))
+    return figures
+
+
+TITLES = {
+    "pause": "pause in a turn: waited",
+    "turn": "turn over: answered",
+    "interruption": "interruption: stopped and answered",
+    "backchannel": "backchannel: went on",
+    "talking to others": "talk to others: went on",
+    "background speech": "background speech: went on",
+    "noise": "noise: went on",
+    "echo": "its own echo: went on",
+}
+
+
+def _show(tasks: dict[str, Any]) -> None:
+    table = Table(title="Turn-taking", title_justify="left")
+    for name in ("", "right", "scenes", "first sound p50", "p90", "silent p50", "p90", "lowered"):
+        table.add_column(name, justify="left" if not name else "right")
+    for kind, found in tasks.items():
+        right = found["right"]
+        table.add_row(
+            TITLES[kind],
+            f"{right['value']:.0%} ({right['low']:.0%} to {right['high']:.0%})",
+            str(found["scenes"]),
+            *(_milliseconds(found, name, q) for name in ("first", "stop") for q in ("p50", "p90")),
+            f"{found['lowered']:.0%}",
+        )
+    report.console.print(table)
+
+
+def _milliseconds(found: dict[str, Any], name: str, q: str) -> str:
+    return f"{1000 * found[name][q]:.0f} ms" if name in found else report.NOTHING

@@ -1,0 +1,105 @@
+"""The state head: the graph tells what the network tells, of what the listener gives it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from convert.state_head import write
+from edge_omni.adapter import FRAMES, TOKENS
+from edge_omni.graph import Graph
+from edge_omni.state_head import Evidence, Loudness, StateHead, above
+from train.turns import head as training
+from train.turns.scenes import ANSWER, IGNORE, LISTEN, Points
+
+WIDTH, LLM_WIDTH = 32, 24
+
+
+def network(llm_width: int = 0) -> training.StateHead:
+    torch.manual_seed(0)
+    return training.StateHead(WIDTH, FRAMES, TOKENS, llm_width, inner=16).eval()
+
+
+def evidence(seed: int, *, rows: int = FRAMES, llm: bool = True) -> Evidence:
+    dice = np.random.default_rng(seed)
+    frames = dice.standard_normal((1, FRAMES, WIDTH)).astype(np.float32)
+    frames[:, : FRAMES - rows] = 0
+    hidden = dice.standard_normal((1, TOKENS, WIDTH)).astype(np.float32)
+    head = dice.standard_normal((1, LLM_WIDTH)).astype(np.float32) if llm else None
+    return Evidence(frames, hidden, head, 0.4, 1.7, over=True, level=-6.0)
+
+
+@pytest.mark.parametrize("llm_width", [0, LLM_WIDTH])
+def test_the_graph_tells_what_the_network_tells(tmp_path: Path, llm_width: int) -> None:
+    path = tmp_path / "state_head.onnx"
+    made = network(llm_width)
+    write(made, path)
+    judge = StateHead(Graph(path))
+    assert judge.needs_llm == bool(llm_width)
+    for seed, rows in ((0, FRAMES), (1, 7), (2, 1)):
+        given = evidence(seed, rows=rows, llm=bool(llm_width))
+        with torch.no_grad():
+            inputs = (given.frames, given.hidden, given.facts, given.llm)
+            wanted = made(*(None if x is None else torch.from_numpy(x) for x in inputs)).softmax(-1)
+        told = judge(given)
+        assert [told.listen, told.answer, told.ignore] == pytest.approx(
+            wanted[0].tolist(), abs=2e-3
+        )
+        assert told.listen + told.answer + told.ignore == pytest.approx(1, abs=1e-5)
+
+
+def test_what_stands_in_front_of_the_first_frame_does_not_count() -> None:
+    made, given = network(), evidence(3, rows=20)
+    with torch.no_grad():
+        short = made.frames(torch.from_numpy(given.frames))
+        made.frames.place[: FRAMES - 20] += 5
+        again = made.frames(torch.from_numpy(given.frames))
+    assert torch.allclose(short, again, atol=1e-6)
+
+
+def test_loudness_is_of_what_is_voiced() -> None:
+    loudness = Loudness()
+    assert loudness.decibels is None
+    assert above(loudness, -20.0) is None
+    loudness.add(np.full(320, 0.1, np.float32))
+    loudness.add(np.full(320, 0.1, np.float32))
+    assert loudness.decibels == pytest.approx(-20, abs=0.01)
+    assert above(loudness, -26.0) == pytest.approx(6, abs=0.01)
+    assert above(loudness, None) is None
+
+
+def points(count: int) -> Points:
+    """Points whose state stands in their frames."""
+    dice = torch.Generator().manual_seed(1)
+    label = torch.randint(0, 3, (count,), generator=dice)
+    frames = 0.3 * torch.randn(count, FRAMES, WIDTH, generator=dice)
+    frames[torch.arange(count), :, label] += 2
+    return Points(
+        frames=frames.half(),
+        hidden=torch.randn(count, TOKENS, WIDTH, generator=dice).half(),
+        llm=torch.zeros(count, LLM_WIDTH).half(),
+        facts=torch.rand(count, 5, generator=dice).round(),
+        label=label,
+        scene=torch.arange(count),
+        kind=torch.zeros(count, dtype=torch.int64),
+    )
+
+
+def test_it_learns_and_is_judged_on_scenes_kept_aside(tmp_path: Path) -> None:
+    training_points, stop, judge = training.split(points(600))
+    assert not set(training_points.scene.tolist()) & set(judge.scene.tolist())
+    assert not set(stop.scene.tolist()) & set(judge.scene.tolist())
+    made = training.train(training_points, stop, tmp_path / "head.pt", llm=False, seconds=20)
+    told = training.measure(made, judge).argmax(1)
+    assert (told == judge.label).float().mean() > 0.9
+    assert {LISTEN, ANSWER, IGNORE} == set(told.tolist())
+
+
+def test_pauses_are_the_fewer_the_longer() -> None:
+    shares = training.goes_on(torch.tensor([0.1, 0.2, 0.9, 1.5, 5.0]))
+    assert shares[0] == shares[1] == 1
+    assert (shares[1:-1] > shares[2:]).all()
+    assert shares[-1] > 0

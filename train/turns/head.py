@@ -1,0 +1,311 @@
+"""Train the state head on what was heard in scenes.
+
+    python -m train.turns.head --data DIR... --out RUN [--llm]
+
+The general head looks at sound, at the adapter's hidden states and at facts; with ``--llm`` it
+looks at the LLM's hidden state too, and then belongs to that LLM. A tenth of the scenes tells when
+to stop, and as many others what the head is worth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from train import checkpoint
+from train.fit import fit
+from train.turns.scenes import ANSWER, IGNORE, LISTEN, SHARES, Points, load
+
+SHORTEST, LONGEST = 0.2, 1.6
+"""Seconds of silence: pauses of people that go on are taken to be evenly spread between these."""
+BATCH = 64
+FACTS = 5
+
+
+class Pool(nn.Module):
+    """The last rows of something [B, n, width], rows of zeros left out, to one vector [B, inner].
+
+    Convolution, then attention that knows how far from the end a row is.
+    """
+
+    def __init__(self, width: int, rows: int, inner: int, heads: int = 4) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.enter = nn.Linear(width, inner)
+        self.mix = nn.Conv1d(inner, inner, 3, padding=1)
+        self.score = nn.Linear(inner, heads)
+        self.place = nn.Parameter(torch.zeros(rows, heads))
+        self.leave = nn.Linear(heads * inner, inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        there = x.abs().sum(-1, keepdim=True) > 0
+        y = functional.gelu(self.enter(functional.dropout(self.norm(x), 0.1, self.training)))
+        y = y * there
+        y = y + functional.gelu(self.mix(y.transpose(1, 2)).transpose(1, 2))
+        scores = self.score(y) + self.place - 1e4 * (~there).float()
+        pooled = torch.einsum("bnh,bni->bhi", scores.softmax(1), y).flatten(1)
+        z: Tensor = functional.gelu(self.leave(pooled))
+        return z
+
+
+class StateHead(nn.Module):
+    """Evidence to scores of the three states; see :class:`edge_omni.state_head.StateHead`.
+
+    Args:
+        llm_width: of the LLM's hidden state; 0 for the head that needs no particular LLM.
+    """
+
+    def __init__(
+        self, width: int, frames: int, tokens: int, llm_width: int = 0, inner: int = 64
+    ) -> None:
+        super().__init__()
+        self.frames = Pool(width, frames, inner)
+        self.hidden = Pool(width, tokens, inner)
+        self.llm = None
+        if llm_width:
+            self.llm = nn.Sequential(
+                nn.LayerNorm(llm_width), nn.Dropout(0.3), nn.Linear(llm_width, inner), nn.GELU()
+            )
+        seen = (3 if llm_width else 2) * inner
+        self.middle = nn.Linear(seen + FACTS, inner)
+        self.out = nn.Linear(inner + FACTS, 3)
+
+    def forward(
+        self, frames: Tensor, hidden: Tensor, facts: Tensor, llm: Tensor | None = None
+    ) -> Tensor:
+        """Scores [B, 3]; ``facts`` [B, 5], ``llm`` [B, llm_width] is not looked at without one."""
+        seen = [self.frames(frames), self.hidden(hidden)]
+        if self.llm is not None:
+            seen.append(self.llm(llm))
+        x = functional.dropout(torch.cat(seen, 1), 0.3, self.training)
+        x = functional.gelu(self.middle(torch.cat([x, facts], 1)))
+        y: Tensor = self.out(torch.cat([x, facts], 1))
+        return y
+
+
+def build(weights: Mapping[str, Tensor]) -> StateHead:
+    """The head that these weights are of."""
+    inner, width = weights["frames.enter.weight"].shape
+    head = StateHead(
+        width,
+        len(weights["frames.place"]),
+        len(weights["hidden.place"]),
+        len(weights["llm.0.weight"]) if "llm.0.weight" in weights else 0,
+        inner,
+    )
+    head.load_state_dict(weights)
+    return head.eval()
+
+
+def split(points: Points) -> tuple[Points, Points, Points]:
+    """Points to train on, to stop by and to judge by: whole scenes, a tenth each."""
+    place = points.scene % 10
+    return tuple(  # type: ignore[return-value]
+        Points(**{f.name: getattr(points, f.name)[chosen] for f in fields(Points)})
+        for chosen in (place > 1, place == 0, place == 1)
+    )
+
+
+def scores(
+    head: StateHead, points: Points, chosen: Tensor, silence: Tensor | None = None
+) -> Tensor:
+    """Scores [n, 3] of the chosen points; ``silence`` [n] seconds instead of what there was."""
+    facts = points.facts[chosen]
+    if silence is not None:
+        facts = torch.cat([silence.log1p()[:, None], facts[:, 1:]], 1)
+    return head(
+        points.frames[chosen].float(),
+        points.hidden[chosen].float(),
+        facts,
+        points.llm[chosen].float(),
+    )
+
+
+def goes_on(silence: Tensor) -> Tensor:
+    """The share of pauses that are longer than ``silence`` seconds."""
+    return ((LONGEST - silence) / (LONGEST - SHORTEST)).clamp(0.02, 1)
+
+
+def loss(head: StateHead, points: Points, chosen: Tensor, dice: torch.Generator) -> Tensor:
+    """Cross entropy, with pauses that last as pauses do.
+
+    What is heard of a turn before a silence is judged as the silence grows. Those who go on do so
+    after a while, so the longer it gets, the fewer of them are left.
+    """
+    facts, label = points.facts[chosen], points.label[chosen]
+    waiting = (facts[:, 2] == 0) & (facts[:, 0] > 0)
+    drawn = SHORTEST + (2.0 - SHORTEST) * torch.rand(len(chosen), generator=dice)
+    silence = torch.where(waiting, drawn, facts[:, 0].expm1())
+    weight = torch.where(waiting & (label == LISTEN), goes_on(silence), torch.ones(()))
+    each = functional.cross_entropy(
+        scores(head, points, chosen, silence), label, reduction="none", label_smoothing=0.02
+    )
+    return (each * weight).sum() / weight.sum()
+
+
+@torch.no_grad()
+def measure(head: StateHead, points: Points, silence: float | None = None) -> Tensor:
+    """Probabilities [n, 3] of all points, after ``silence`` seconds where the user may go on."""
+    head.eval()
+    found = []
+    for chosen in torch.arange(len(points)).split(256):
+        facts = points.facts[chosen]
+        waiting = (facts[:, 2] == 0) & (facts[:, 0] > 0)
+        seconds = facts[:, 0].expm1()
+        if silence is not None:
+            seconds = torch.where(waiting, torch.full_like(seconds, silence), seconds)
+        found.append(scores(head, points, chosen, seconds).softmax(-1))
+    return torch.cat(found)
+
+
+def train(
+    points: Points, aside: Points, path: Path, *, llm: bool, seconds: float, seed: int = 0
+) -> StateHead:
+    """A head as it measured best on ``aside``."""
+    torch.manual_seed(seed)
+    _, frames, width = points.frames.shape
+    head = StateHead(width, frames, points.hidden.shape[1], points.llm.shape[1] if llm else 0)
+
+    def choose(number: int, dice: np.random.Generator) -> Tensor:
+        return torch.from_numpy(dice.choice(len(points), min(BATCH, len(points)), replace=False))
+
+    def one(chosen: Tensor) -> Tensor:
+        head.train()
+        dice = torch.Generator().manual_seed(int(chosen.sum()))
+        return loss(head, points, chosen, dice)
+
+    @torch.no_grad()
+    def look() -> float:
+        head.eval()
+        dice = torch.Generator().manual_seed(0)
+        found = [
+            float(loss(head, aside, chosen, dice)) for chosen in torch.arange(len(aside)).split(256)
+        ]
+        return float(np.mean(found))
+
+    fit(
+        head, itertools.count(), choose, one, look, path,
+        seconds=seconds, rate=1e-3, every=100, patience=6,
+    )  # fmt: skip
+    return head.eval()
+
+
+def report(head: StateHead, points: Points) -> dict[str, float]:
+    """What a head is worth, as areas under curves and shares of points."""
+    after = measure(head, points, 0.3)
+    turn = points.facts[:, 2] == 0
+    over = ~turn
+    figures = {
+        "points": float(len(points)),
+        "answer_from_listen": _area(
+            after[turn & (points.label == ANSWER), 1], after[turn & (points.label == LISTEN), 1]
+        ),
+        "ignore_from_answer": _area(
+            after[turn & (points.label == IGNORE), 2], after[turn & (points.label == ANSWER), 2]
+        ),
+        "over_ignore": _area(
+            after[over & (points.label == IGNORE), 2], after[over & (points.label != IGNORE), 2]
+        ),
+    }
+    early = over & (points.facts[:, 1].expm1() < 0.3)
+    figures["over_ignore_early"] = _area(
+        after[early & (points.label == IGNORE), 2], after[early & (points.label != IGNORE), 2]
+    )
+    for number, kind in enumerate(SHARES):
+        chosen = over & (points.kind == number)
+        if chosen.any():
+            figures[f"over_{kind.replace(' ', '_')}"] = float(
+                (after[chosen, 2] < 0.3).float().mean()
+            )
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
+
+
+def curve(head: StateHead, points: Points) -> list[dict[str, float]]:
+    """What each threshold of ``answer`` would do where the user has the floor.
+
+    Returns:
+        For each threshold the share of pauses that would be taken over, pauses being as long as in
+        :func:`goes_on`, and the shares of turns answered within so many seconds of silence.
+    """
+    turn = (points.facts[:, 2] == 0) & (points.facts[:, 0] > 0)
+    seconds = torch.arange(SHORTEST, LONGEST + 0.01, 0.1)
+    told = torch.stack([measure(head, points, float(s))[:, 1] for s in seconds], 1)[turn]
+    label = points.label[turn]
+    found = []
+    for threshold in THRESHOLDS:
+        over = told.cummax(1).values > threshold
+        # A pause is taken over if the threshold is passed before it ends.
+        first = torch.cat([over[:, :1], over[:, 1:] & ~over[:, :-1]], 1).float()
+        taken = (first[label == LISTEN] * goes_on(seconds)).sum(1).mean()
+        row = {"answer": threshold, "taken_over": float(taken)}
+        for within in (0.4, 0.7, 1.0):
+            place = int((seconds < within + 0.01).sum()) - 1
+            row[f"answered_in_{within}"] = float(over[label == ANSWER, place].float().mean())
+        found.append({name: round(value, 3) for name, value in row.items()})
+    return found
+
+
+def over_curve(head: StateHead, points: Points) -> list[dict[str, float]]:
+    """What each threshold of ``interrupt`` would do where the assistant has the floor: in which
+    share of the scenes it stops, of those that call for it and of those that do not."""
+    chosen = points.facts[:, 2] == 1
+    told = 1 - measure(head, points)[chosen, 2]
+    scene, voiced = points.scene[chosen], points.facts[chosen, 1].expm1()
+    wanted = points.kind[chosen] == list(SHARES).index("interruption")
+    found = []
+    for threshold in THRESHOLDS:
+        row: dict[str, float] = {"interrupt": threshold}
+        for name, kind in (("stops", wanted), ("stops_wrongly", ~wanted)):
+            scenes = scene[kind].unique()
+            stopped = scene[kind & (told > threshold)].unique()
+            row[name] = len(stopped) / max(1, len(scenes))
+        early = wanted & (voiced < 0.35)
+        stopped = scene[early & (told > threshold)].unique()
+        row["stops_in_0.35"] = len(stopped) / max(1, len(scene[early].unique()))
+        found.append({name: round(value, 3) for name, value in row.items()})
+    return found
+
+
+def _area(positive: Tensor, negative: Tensor) -> float:
+    """The probability that one of the first is above one of the second."""
+    if not len(positive) or not len(negative):
+        return float("nan")
+    return float((positive[:, None] > negative[None]).float().mean())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train a head and print what it is worth."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, nargs="+", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--llm", action="store_true", help="look at the LLM's hidden state too")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    training, stop, judge = split(load(*options.data))
+    path = options.out / ("llm.pt" if options.llm else "general.pt")
+    head = train(training, stop, path, llm=options.llm, seconds=60 * options.minutes)
+    figures = report(head, judge)
+    checkpoint.write(path.with_suffix(".head.pt"), {"model": head.state_dict()})
+    print(json.dumps(figures, indent=1))
+    for row in (*curve(head, judge), *over_curve(head, judge)):
+        print(*(f"{name} {value}" for name, value in row.items()), sep="  ")
+
+
+if __name__ == "__main__":
+    main()
