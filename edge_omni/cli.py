@@ -417,6 +417,20 @@ def duplex(
     )  # fmt: skip
 
 
+@eval_app.command()
+def endurance(
+    data: Annotated[Path, typer.Argument(help="Folder with the folders to take questions from.")],
+    minutes: Annotated[float, typer.Option(min=1, help="Length of the conversation.")] = 60,
+    bundle: BundleOption = "tiny",
+    llm: LLMOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """A long conversation: whether memory, latency and delay stay as they are."""
+    _checkout("evals.endurance").run(
+        data, minutes=minutes, bundle=bundle, llm=llm, json_path=json_path
+    )
+
+
 @app.command()
 def bench(
     folder: Path,

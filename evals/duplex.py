@@ -9,7 +9,6 @@ takes its time on and waiting does not: what is measured is as in real time, in 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -17,18 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 
 from edge_omni.assistant import Assistant
-from edge_omni.audio.echo import FrontEnd
 from edge_omni.audio.voice_activity import FRAME
 from edge_omni.dialogue import RATE, Action, Event, Lower, Rules, Yield
 from edge_omni.errors import UsageError
 from edge_omni.loop import Loop, Observer
 from evals import report
 from evals.rates import Rate
-from evals.room import EchoingDevice
+from evals.room import Stage
 from evals.scenes import KINDS, Materials, Scene, power, scenes
 
 COUNT = 40
@@ -36,7 +33,7 @@ LEAD = 0.6  # seconds of silence in front of a scene
 PATIENCE = 3.0  # seconds in which an answer must begin
 LISTENED = 8.0  # seconds of an answer that is only listened to
 AFTERWARDS = 1.0  # seconds behind what was said over an answer, in which it may still stop
-HISS = 1e-4
+ENOUGH = 0.5  # seconds of an answer, or without one, that tell what became of it
 SYSTEM = "You are a helpful voice assistant. Explain everything at length, in many sentences."
 """So that there is an answer to speak over."""
 WORDING = "The assistant can explain at length how this is done, and why it is done in this way."
@@ -46,85 +43,45 @@ class _Over(Exception):
     """The scene is over."""
 
 
-class Stage(EchoingDevice):
+class Play(Stage):
     """A room in which a scene happens.
 
     Attributes:
-        speaking: for each 20 ms, whether the speaker played something.
         begun: the second at which something was said over the answer; NaN before.
+        until: the second at which the scene is over.
     """
 
     def __init__(self, scene: Scene, rate: int, *, echo: bool, gain: float, paced: bool) -> None:
         silence = np.zeros(round(LEAD * RATE), np.float32)
-        self._skips = not paced
-        super().__init__(
-            np.concatenate([silence, scene.turn]), rate, FrontEnd() if echo else None,
-            gain=gain if echo else 0.0, paced=True,
-        )  # fmt: skip
-        self._scene, self._skipped = scene, 0.0
-        self._dice = np.random.default_rng(0)
-        self._until = LEAD + len(scene.turn) / RATE + PATIENCE
-        self.speaking: list[bool] = []
+        pcm = np.concatenate([silence, scene.turn])
+        super().__init__(pcm, rate, echo=echo, gain=gain, paced=paced)
+        self._scene, self._ended = scene, len(pcm) / RATE
+        self.until = self._ended + PATIENCE
         self.begun = math.nan
 
-    @property
-    def now(self) -> float:
-        """Seconds on the microphone's clock."""
-        return len(self.speaking) * FRAME / RATE
-
-    def read(self, timeout: float | None = None) -> NDArray[np.float32]:
-        """See :class:`edge_omni.audio.virtual.FileDevice`."""
-        before, ticks = self.played, self._ticks
-        heard = super().read(timeout)
-        if self._ticks == ticks:
-            return heard
-        self.speaking.append(self.played > before)
-        self._stage()
-        if self.now > self._until:
+    def ticked(self) -> None:
+        """What happens next."""
+        if math.isnan(self.begun) and any(self.speaking[-2:]):
+            self._answered(self.speaking.index(True) * FRAME / RATE)
+        if self.now > self.until:
             raise _Over
-        return heard
 
-    def _stage(self) -> None:
-        """What happens next in the scene."""
-        if not any(self.speaking[-2:]) or not math.isnan(self.begun):
-            return
-        first = self.speaking.index(True) * FRAME / RATE
-        if self._scene.over is None:
-            # An answer in a pause tells enough, as does the beginning of one.
-            self._until = min(
-                self._until, first + (LISTENED if self._scene.kind == "echo" else 0.5)
-            )
-            if self._scene.kind == "echo":
-                self._until = first + LISTENED
-        elif first < LEAD + len(self._scene.turn) / RATE:
-            raise _Over  # before its time: nobody is there to be interrupted
-        elif self.now >= first + self._scene.after:
+    def _answered(self, first: float) -> None:
+        """There is an answer, since second ``first``, and nothing was said over it yet."""
+        scene = self._scene
+        if scene.kind == "echo":
+            self.until = first + LISTENED
+        elif scene.over is None:
+            self.until = min(self.until, first + ENOUGH)
+        elif first < self._ended:
+            raise _Over  # before its time: there is nobody to interrupt it
+        elif self.now >= first + scene.after:
             self.begun = self.now
-            self._pcm = np.concatenate(
-                [self._pcm[: self._ticks * FRAME], self._silence(), self._scene.over]
-            )
-            rest = PATIENCE if self._scene.kind == "interruption" else AFTERWARDS
-            self._until = self.now + len(self._scene.over) / RATE + rest
+            self.say(scene.over)
+            rest = PATIENCE if scene.kind == "interruption" else AFTERWARDS
+            self.until = self.now + len(scene.over) / RATE + rest
         else:
-            self._until = max(self._until, self.now + 1.0)
-
-    def _silence(self) -> NDArray[np.float32]:
-        return np.zeros(max(0, self._ticks * FRAME - len(self._pcm)), np.float32)
-
-    def _reaching(
-        self, user: NDArray[np.float32], played: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        hiss = np.float32(HISS) * self._dice.standard_normal(len(user), np.float32)
-        return super()._reaching(user + hiss, played)
-
-    def _time(self) -> float:
-        return time.process_time() if self._skips else time.monotonic()
-
-    def _wait(self, seconds: float) -> None:
-        if self._skips:
-            self._started -= seconds
-        else:
-            time.sleep(seconds)
+            self.until = self.now + ENOUGH
 
 
 @dataclass
@@ -159,7 +116,7 @@ def play(
 ) -> Outcome:
     """Play one scene."""
     assistant.reset()
-    stage = Stage(scene, assistant.sample_rate, echo=echo, gain=gain, paced=paced)
+    stage = Play(scene, assistant.sample_rate, echo=echo, gain=gain, paced=paced)
     told: list[tuple[float, Action]] = []
 
     def trace(_: Event, actions: list[Action]) -> None:
@@ -171,16 +128,14 @@ def play(
     return judge(scene, stage, told, " | ".join(turn.caption for turn in loop.turns))
 
 
-def judge(
-    scene: Scene, stage: Stage, told: Sequence[tuple[float, Action]], caption: str
-) -> Outcome:
+def judge(scene: Scene, stage: Play, told: Sequence[tuple[float, Action]], caption: str) -> Outcome:
     """What came of a scene that was played."""
     outcome = Outcome(scene.kind, caption=caption)
     outcome.lowered = sum(isinstance(action, Lower) for _, action in told)
     sounds = [tick * FRAME / RATE for tick, loud in enumerate(stage.speaking) if loud]
     ended = LEAD + len(scene.turn) / RATE
     # The loop ends what still goes on when the scene is over: that is no decision.
-    yields = [at for at, action in told if isinstance(action, Yield) and at <= stage._until]
+    yields = [at for at, action in told if isinstance(action, Yield) and at <= stage.until]
     first = next((at for at in sounds if at >= ended), math.nan)
     early = any(at < ended for at in sounds)
     if scene.kind == "pause":

@@ -1,5 +1,6 @@
 """The machine and the libraries that figures come from."""
 
+import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +27,12 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def resident_memory() -> int:
+    """Bytes of this process that are in memory now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def versions() -> dict[str, str]:

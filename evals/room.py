@@ -1,5 +1,7 @@
 """A device made of arrays in a room: its microphone hears its speaker."""
 
+import time
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,9 +9,11 @@ from edge_omni.audio.echo import FrontEnd
 from edge_omni.audio.reference import LEAD
 from edge_omni.audio.resample import Resampler
 from edge_omni.audio.virtual import FileDevice
+from edge_omni.audio.voice_activity import FRAME
 from evals.conditions import impulse_response
 
 RATE = 16_000
+HISS = 1e-4  # of full scale; no microphone is silent
 
 
 class EchoingDevice(FileDevice):
@@ -68,3 +72,77 @@ class EchoingDevice(FileDevice):
         echo[: len(self._echo)] += self._echo
         now, self._echo = echo[: len(far)], echo[len(far) :]
         return now.astype(np.float32)
+
+
+class Stage(EchoingDevice):
+    """A room in real time, or in less: computing takes its time there, and waiting does not.
+
+    Args:
+        echo: whether the microphone hears the speaker, and it is cancelled.
+        paced: wait as long as in real time; otherwise the clock is this process's processor time,
+            to which the time that it would wait is added. Use one thread for everything then.
+
+    Attributes:
+        speaking: for each 20 ms, whether the speaker played something.
+    """
+
+    def __init__(
+        self,
+        pcm: NDArray[np.float32],
+        rate: int,
+        *,
+        echo: bool = True,
+        gain: float = 1.0,
+        paced: bool = False,
+    ) -> None:
+        self._skips = not paced
+        self._dice = np.random.default_rng(0)
+        front_end = FrontEnd() if echo else None
+        super().__init__(pcm, rate, front_end, gain=gain if echo else 0.0, paced=True)
+        self._coming = pcm
+        self.speaking: list[bool] = []
+
+    @property
+    def finished(self) -> bool:
+        """Never: whoever sets the scene ends it."""
+        return False
+
+    @property
+    def now(self) -> float:
+        """Seconds on the microphone's clock."""
+        return len(self.speaking) * FRAME / RATE
+
+    def read(self, timeout: float | None = None) -> NDArray[np.float32]:
+        """See :class:`edge_omni.audio.virtual.FileDevice`."""
+        before, ticks = self.played, self._ticks
+        heard = super().read(timeout)
+        if self._ticks > ticks:
+            self.speaking.append(self.played > before)
+            self.ticked()
+        return heard
+
+    def ticked(self) -> None:
+        """Another 20 ms are over. Override what is to happen."""
+
+    def say(self, pcm: NDArray[np.float32]) -> None:
+        """Let the user say something now, instead of what they were about to: float32 [n]."""
+        self._coming = pcm
+
+    def _next(self) -> NDArray[np.float32]:
+        now, self._coming = self._coming[:FRAME], self._coming[FRAME:]
+        return now
+
+    def _reaching(
+        self, user: NDArray[np.float32], played: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        hiss = np.float32(HISS) * self._dice.standard_normal(len(user), np.float32)
+        return super()._reaching(user + hiss, played)
+
+    def _time(self) -> float:
+        return time.process_time() if self._skips else time.monotonic()
+
+    def _wait(self, seconds: float) -> None:
+        if self._skips:
+            self._started -= seconds
+        else:
+            time.sleep(seconds)

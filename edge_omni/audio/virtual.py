@@ -62,13 +62,16 @@ class FileDevice:
                 if timeout == 0:
                     return np.empty(0, np.float32)
                 self._wait(early)
-        start = self._ticks * FRAME
+        frame = self._next()
         self._ticks += 1
         played = self._play()
         self._recording.append(played)
-        frame = self._pcm[start : start + FRAME]
         self.linear = np.pad(frame, (0, FRAME - len(frame)))
         return self._reaching(self.linear, played)
+
+    def _next(self) -> NDArray[np.float32]:
+        """What comes next at the microphone: float32, at most 20 ms."""
+        return self._pcm[self._ticks * FRAME :][:FRAME]
 
     def _time(self) -> float:
         """The clock that pacing goes by, in seconds."""

@@ -379,6 +379,7 @@ def main() -> None:
     stage = Stage(options.people, options.television, options.left, options.count, options.seed)
     ear = Ear(Assistant(options.bundle, llm=options.llm, threads=1))
     questions = turns(options.count, options.seed + 1)
+    apart = 1_000_000 * (options.seed - 1)  # scenes of other seeds are others
     for first in tqdm(range(0, options.count, SHARD), unit="shard"):
         path = options.out / f"{first:06d}.pt"
         if path.exists():
@@ -386,7 +387,7 @@ def main() -> None:
         ear.context(questions[first], first // SHARD % 4 * 15)
         rows: list[Row] = []
         for number in range(first, min(first + SHARD, options.count)):
-            rows += [row | {"scene": number} for row in ear.hear(stage.scene(number))]
+            rows += [row | {"scene": apart + number} for row in ear.hear(stage.scene(number))]
         write(path, rows)
 
 
