@@ -1,9 +1,9 @@
-"""Adaptations: the small networks that `edge-omni adapt` trains for one LLM.
+"""Adaptations: the two small networks that `edge-omni adapt` trains for one LLM.
 
-Residual, prefix and state head see inside of one LLM, byte for byte, and were trained beside
-certain graphs of a bundle. An adaptation is a folder that holds them and says in
-``adaptation.json`` which LLM and which graphs these are. It is found by itself: in the user's data
-folder, then in the bundle. What does not fit any more is left out, and it is told why.
+Residual and prefix see inside of one LLM, byte for byte, and were trained beside certain graphs of
+a bundle. An adaptation is a folder that holds them and says in ``adaptation.json`` which LLM and
+which graphs these are. It is found by itself: in the user's data folder, then in the bundle. What
+does not fit any more is left out, and it is told why.
 """
 
 from __future__ import annotations
@@ -22,12 +22,8 @@ from edge_omni.bundle import Bundle, BundleFile, LLMReference
 MANIFEST = "adaptation.json"
 FOLDER = "adaptations"
 
-Role: TypeAlias = Literal["residual", "prefix", "state"]
-BESIDE: dict[Role, str] = {
-    "residual": "adapter_step",
-    "prefix": "decoder_step",
-    "state": "adapter_step",
-}
+Role: TypeAlias = Literal["residual", "prefix"]
+BESIDE: dict[Role, str] = {"residual": "adapter_step", "prefix": "decoder_step"}
 """The graph of the bundle that each part was trained beside."""
 
 
@@ -79,14 +75,11 @@ class Adaptation:
             the ``residual`` of its embeddings, float32 [1, n, llm_width].
         prefix: graph from the LLM's ``hidden`` states, see
             :class:`edge_omni.decoder.SpeechDecoder`.
-        state: state head that looks at the LLM's hidden state too, see
-            :class:`edge_omni.state_head.StateHead`.
         left_out: why something that was found is not used, for people to read.
     """
 
     residual: Path | None = None
     prefix: Path | None = None
-    state: Path | None = None
     left_out: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:

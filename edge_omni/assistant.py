@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_omni.adaptation import Adaptation, find
-from edge_omni.adapter import FrameAdapter, Heard, Listener, TokenAdapter, joined
+from edge_omni.adapter import FrameAdapter, Listener, TokenAdapter
 from edge_omni.answerer import Answerer
 from edge_omni.audio import files
 from edge_omni.bundle import Bundle
@@ -78,7 +78,8 @@ class Assistant:
 
     Attributes:
         adaptation: what was trained for the LLM and is used.
-        state_head: tells whether the user goes on, wants an answer, or means somebody else.
+        state_head: tells whether the user goes on, wants an answer, or means somebody else; None
+            where the bundle has none, and silence alone decides.
 
     Raises:
         BundleError: the bundle is missing or damaged.
@@ -135,12 +136,9 @@ class Assistant:
         return None if path is None else Graph(path, providers=self._providers)
 
     def _state_head(self) -> StateHead | None:
-        """The one for the LLM, or the general one, or none: then silence alone decides."""
-        path = self.adaptation.state
-        if path is None and "state_head" in self.bundle.manifest.graphs:
-            path = self.bundle.path("state_head")
-        graph = self._optional(path)
-        return None if graph is None else StateHead(graph)
+        if "state_head" not in self.bundle.manifest.graphs:
+            return None
+        return StateHead(self._graph("state_head"))
 
     def _adapter(self) -> TokenAdapter | FrameAdapter:
         adapter = self.bundle.manifest.adapter
@@ -207,33 +205,6 @@ class Assistant:
             return None
         turn = Turn(caption=listener.caption, sample_rate=self.sample_rate)
         return Prepared(turn, listener, conversation, conversation.begin_answer())
-
-    def overhear(
-        self, before: Heard | None, heard: int
-    ) -> tuple[Listener, NDArray[np.float32] | None]:
-        """Hear what is said over an answer to its end, in forks that are then forgotten.
-
-        Args:
-            before: what of it was heard so far, if anything.
-            heard: so many characters of the answer have been heard.
-
-        Returns:
-            The listener's fork, and the LLM's hidden state at the head of an answer to it, float32
-            [llm_width]; None where the state head does not look at it.
-        """
-        listener = self.listener.fork()
-        over = joined([*([before] if before else []), listener.finish()])
-        if self.state_head is None or not self.state_head.needs_llm:
-            return listener, None
-        conversation = self.conversation.fork()
-        if conversation is None:
-            return listener, None
-        conversation.keep_answer(heard)
-        conversation.end_answer()
-        conversation.hear(over)
-        head = conversation.begin_answer()
-        self.conversation.drop(conversation)
-        return listener, head
 
     def accept(self, prepared: Prepared) -> None:
         """The turn was over."""

@@ -202,6 +202,8 @@ class Loop:
             start, self._seen = self._seen, self._seen + FRAME
             if voiced:
                 self._loudness.add(self._recent(start, self._seen))
+            elif not self._dialogue.voiced:
+                self._loudness = Loudness()
             self._handle(Audio(FRAME, voiced))
             self._judge()
 
@@ -219,17 +221,18 @@ class Loop:
         if making is not None and making.prepared is not None:
             if dialogue.silence > 0:
                 self._state(making.prepared.listener, making.prepared.head)
-        elif making is not None and self._over_frames % EVERY == 1:
-            characters = making.answer.heard(self._played)
-            self._state(*self._assistant.overhear(self._over, characters))
+        elif self._over_frames % EVERY == 1:
+            listener = self._assistant.listener.fork()
+            listener.finish()
+            self._state(listener, np.zeros(self._assistant.llm.width, np.float32))
 
-    def _state(self, listener: Listener, head: NDArray[np.float32] | None) -> None:
+    def _state(self, listener: Listener, head: NDArray[np.float32]) -> None:
         dialogue, judge = self._dialogue, self._assistant.state_head
         assert judge is not None
         evidence = Evidence(
             listener.frames[None],
             listener.hidden[None],
-            None if head is None else head[None],
+            head[None],
             dialogue.silence,
             dialogue.voiced,
             dialogue.spoken_over,

@@ -28,8 +28,8 @@ class Evidence:
         frames: the newest frames of the encoder, float32 [1, FRAMES, width].
         hidden: hidden states of the adapter at the last tokens and at what would come next,
             float32 [1, TOKENS, width]. Both have zeros in front of the first.
-        llm: hidden state of the LLM at the head of its answer, float32 [1, llm_width]; None if
-            the head does not look at it.
+        llm: hidden state of the LLM at the head of its answer, float32 [1, llm_width]; zeros for
+            what is said while the assistant speaks.
         silence: seconds since the last voice.
         voiced: seconds of voice so far.
         over: whether it is said while the assistant speaks.
@@ -38,7 +38,7 @@ class Evidence:
 
     frames: Rows
     hidden: Rows
-    llm: Rows | None
+    llm: Rows
     silence: float
     voiced: float
     over: bool
@@ -86,11 +86,6 @@ class StateHead:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-
-    @property
-    def needs_llm(self) -> bool:
-        """Whether it looks at the LLM's hidden state."""
-        return "llm" in self._graph.inputs
 
     def __call__(self, evidence: Evidence) -> StateProbabilities:
         """The probability of each state."""

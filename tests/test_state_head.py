@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,13 @@ def network(llm_width: int = 0) -> training.StateHead:
     return training.StateHead(WIDTH, FRAMES, TOKENS, llm_width, inner=16).eval()
 
 
-def evidence(seed: int, *, rows: int = FRAMES, llm: bool = True) -> Evidence:
+def evidence(seed: int, *, rows: int = FRAMES, over: bool = True) -> Evidence:
     dice = np.random.default_rng(seed)
     frames = dice.standard_normal((1, FRAMES, WIDTH)).astype(np.float32)
     frames[:, : FRAMES - rows] = 0
     hidden = dice.standard_normal((1, TOKENS, WIDTH)).astype(np.float32)
-    head = dice.standard_normal((1, LLM_WIDTH)).astype(np.float32) if llm else None
-    return Evidence(frames, hidden, head, 0.4, 1.7, over=True, level=-6.0)
+    llm = dice.standard_normal((1, LLM_WIDTH)).astype(np.float32)
+    return Evidence(frames, hidden, llm, 0.4, 1.7, over, level=-6.0)
 
 
 @pytest.mark.parametrize("llm_width", [0, LLM_WIDTH])
@@ -38,12 +39,11 @@ def test_the_graph_tells_what_the_network_tells(tmp_path: Path, llm_width: int) 
     made = network(llm_width)
     write(made, path)
     judge = StateHead(Graph(path))
-    assert judge.needs_llm == bool(llm_width)
-    for seed, rows in ((0, FRAMES), (1, 7), (2, 1)):
-        given = evidence(seed, rows=rows, llm=bool(llm_width))
+    for seed, rows, over in ((0, FRAMES, True), (1, 7, False), (2, 1, False)):
+        given = evidence(seed, rows=rows, over=over)
         with torch.no_grad():
             inputs = (given.frames, given.hidden, given.facts, given.llm)
-            wanted = made(*(None if x is None else torch.from_numpy(x) for x in inputs)).softmax(-1)
+            wanted = made(*map(torch.from_numpy, inputs)).softmax(-1)
         told = judge(given)
         assert [told.listen, told.answer, told.ignore] == pytest.approx(
             wanted[0].tolist(), abs=2e-3
@@ -58,6 +58,19 @@ def test_what_stands_in_front_of_the_first_frame_does_not_count() -> None:
         made.frames.place[: FRAMES - 20] += 5
         again = made.frames(torch.from_numpy(given.frames))
     assert torch.allclose(short, again, atol=1e-6)
+
+
+def test_a_pause_that_lasts_is_an_end_in_the_end() -> None:
+    made, given = network(), evidence(4, over=False)
+    frames, hidden, llm = map(torch.from_numpy, (given.frames, given.hidden, given.llm))
+    told = []
+    for silence in (0.2, 0.6, 1.0, 1.5, 3.0):
+        facts = torch.from_numpy(given.facts).clone()
+        facts[:, training.SILENCE] = np.log1p(silence)
+        with torch.no_grad():
+            told.append(made(frames, hidden, facts, llm).softmax(-1)[0, LISTEN].item())
+    assert all(a > b for a, b in itertools.pairwise(told))
+    assert told[-1] < 0.1
 
 
 def test_loudness_is_of_what_is_voiced() -> None:

@@ -14,6 +14,7 @@ from edge_omni.audio import files
 from edge_omni.errors import UsageError
 from evals.duplex import SYSTEM, WORDING, play, run, summary
 from evals.scenes import FARTHER, Materials, Scene, levelled, power, scenes, trimmed
+from evals.strangers import strangers
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 LEVEL = -22.0
@@ -48,6 +49,15 @@ def test_an_interruption_stops_the_answer_and_is_answered(assistant: Assistant) 
     assert outcome.right
     assert 0.1 < outcome.stop < 1.5
     assert len(outcome.caption.split(" | ")) == 2
+
+
+def test_a_listener_who_says_yes_does_not_stop_the_answer(assistant: Assistant) -> None:
+    level = power(assistant.say(WORDING).audio)
+    yes = levelled(trimmed(strangers().say("Mm-hmm.", 1)), level)
+    scene = Scene("backchannel", said("question.wav", level), None, yes, 1.5)
+    outcome = play(assistant, scene, echo=True, gain=1.0, paced=False)
+    assert not outcome.void
+    assert outcome.right
 
 
 def test_a_scene_without_an_answer_is_void(assistant: Assistant) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -28,7 +29,16 @@ from train.turns.scenes import ANSWER, IGNORE, LISTEN, SHARES, Points, load
 SHORTEST, LONGEST = 0.2, 1.6
 """Seconds of silence: pauses of people that go on are taken to be evenly spread between these."""
 BATCH = 64
+NOISE, ROWS, INPUTS, INNER = 1.5, 0.5, 0.5, 0.3
+"""Disturbances in training: noise on the rows, shares of rows, inputs and inner values left out."""
 FACTS = 5
+SILENCE, OVER = 0, 2
+"""Places among them."""
+
+
+def goes_on(silence: Tensor) -> Tensor:
+    """The share of pauses that are longer than ``silence`` seconds."""
+    return ((LONGEST - silence) / (LONGEST - SHORTEST)).clamp(0.02, 1.0)
 
 
 class Pool(nn.Module):
@@ -49,7 +59,11 @@ class Pool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         there = x.abs().sum(-1, keepdim=True) > 0
-        y = functional.gelu(self.enter(functional.dropout(self.norm(x), 0.1, self.training)))
+        x = self.norm(x)
+        if self.training:  # there are fewer scenes than ways to tell them apart
+            x = x + NOISE * torch.randn_like(x)
+            there = there & (torch.rand_like(there, dtype=x.dtype) > ROWS)
+        y = functional.gelu(self.enter(functional.dropout(x, INPUTS, self.training)))
         y = y * there
         y = y + functional.gelu(self.mix(y.transpose(1, 2)).transpose(1, 2))
         scores = self.score(y) + self.place - 1e4 * (~there).float()
@@ -60,6 +74,9 @@ class Pool(nn.Module):
 
 class StateHead(nn.Module):
     """Evidence to scores of the three states; see :class:`edge_omni.state_head.StateHead`.
+
+    What a pause is, is told when it begins; as it lasts, only the odds change, by what is known of
+    the length of pauses. Over the assistant's answer the LLM is not asked.
 
     Args:
         llm_width: of the LLM's hidden state; 0 for the head that needs no particular LLM.
@@ -84,13 +101,19 @@ class StateHead(nn.Module):
         self, frames: Tensor, hidden: Tensor, facts: Tensor, llm: Tensor | None = None
     ) -> Tensor:
         """Scores [B, 3]; ``facts`` [B, 5], ``llm`` [B, llm_width] is not looked at without one."""
+        over = facts[:, OVER : OVER + 1]
         seen = [self.frames(frames), self.hidden(hidden)]
         if self.llm is not None:
-            seen.append(self.llm(llm))
-        x = functional.dropout(torch.cat(seen, 1), 0.3, self.training)
+            seen.append((1 - over) * self.llm(llm))
+        silence = facts[:, SILENCE : SILENCE + 1].exp() - 1
+        start = torch.full_like(silence, math.log1p(SHORTEST))
+        facts = torch.cat([over * facts[:, :1] + (1 - over) * start, facts[:, 1:]], 1)
+        x = functional.dropout(torch.cat(seen, 1), INNER, self.training)
         x = functional.gelu(self.middle(torch.cat([x, facts], 1)))
         y: Tensor = self.out(torch.cat([x, facts], 1))
-        return y
+        # The longer a pause, the fewer of those who go on are left.
+        left = (1 - over) * goes_on(silence).log()
+        return torch.cat([y[:, :1] + left, y[:, 1:]], 1)
 
 
 def build(weights: Mapping[str, Tensor]) -> StateHead:
@@ -116,13 +139,13 @@ def split(points: Points) -> tuple[Points, Points, Points]:
     )
 
 
-def scores(
-    head: StateHead, points: Points, chosen: Tensor, silence: Tensor | None = None
-) -> Tensor:
-    """Scores [n, 3] of the chosen points; ``silence`` [n] seconds instead of what there was."""
+def scores(head: StateHead, points: Points, chosen: Tensor, silence: float | None = None) -> Tensor:
+    """Scores [n, 3] of the chosen points, after ``silence`` seconds where the user may go on."""
     facts = points.facts[chosen]
     if silence is not None:
-        facts = torch.cat([silence.log1p()[:, None], facts[:, 1:]], 1)
+        over = facts[:, OVER] > 0
+        seconds = torch.where(over, facts[:, SILENCE], facts.new_tensor(silence).log1p())
+        facts = torch.cat([seconds[:, None], facts[:, 1:]], 1)
     return head(
         points.frames[chosen].float(),
         points.hidden[chosen].float(),
@@ -131,41 +154,18 @@ def scores(
     )
 
 
-def goes_on(silence: Tensor) -> Tensor:
-    """The share of pauses that are longer than ``silence`` seconds."""
-    return ((LONGEST - silence) / (LONGEST - SHORTEST)).clamp(0.02, 1)
-
-
-def loss(head: StateHead, points: Points, chosen: Tensor, dice: torch.Generator) -> Tensor:
-    """Cross entropy, with pauses that last as pauses do.
-
-    What is heard of a turn before a silence is judged as the silence grows. Those who go on do so
-    after a while, so the longer it gets, the fewer of them are left.
-    """
-    facts, label = points.facts[chosen], points.label[chosen]
-    waiting = (facts[:, 2] == 0) & (facts[:, 0] > 0)
-    drawn = SHORTEST + (2.0 - SHORTEST) * torch.rand(len(chosen), generator=dice)
-    silence = torch.where(waiting, drawn, facts[:, 0].expm1())
-    weight = torch.where(waiting & (label == LISTEN), goes_on(silence), torch.ones(()))
-    each = functional.cross_entropy(
-        scores(head, points, chosen, silence), label, reduction="none", label_smoothing=0.02
-    )
-    return (each * weight).sum() / weight.sum()
+def loss(head: StateHead, points: Points, chosen: Tensor) -> Tensor:
+    """Cross entropy when a silence has just begun, or in the midst of speech over the answer."""
+    told = scores(head, points, chosen, SHORTEST)
+    return functional.cross_entropy(told, points.label[chosen], label_smoothing=0.02)
 
 
 @torch.no_grad()
 def measure(head: StateHead, points: Points, silence: float | None = None) -> Tensor:
     """Probabilities [n, 3] of all points, after ``silence`` seconds where the user may go on."""
     head.eval()
-    found = []
-    for chosen in torch.arange(len(points)).split(256):
-        facts = points.facts[chosen]
-        waiting = (facts[:, 2] == 0) & (facts[:, 0] > 0)
-        seconds = facts[:, 0].expm1()
-        if silence is not None:
-            seconds = torch.where(waiting, torch.full_like(seconds, silence), seconds)
-        found.append(scores(head, points, chosen, seconds).softmax(-1))
-    return torch.cat(found)
+    parts = torch.arange(len(points)).split(256)
+    return torch.cat([scores(head, points, chosen, silence).softmax(-1) for chosen in parts])
 
 
 def train(
@@ -181,17 +181,13 @@ def train(
 
     def one(chosen: Tensor) -> Tensor:
         head.train()
-        dice = torch.Generator().manual_seed(int(chosen.sum()))
-        return loss(head, points, chosen, dice)
+        return loss(head, points, chosen)
 
     @torch.no_grad()
     def look() -> float:
         head.eval()
-        dice = torch.Generator().manual_seed(0)
-        found = [
-            float(loss(head, aside, chosen, dice)) for chosen in torch.arange(len(aside)).split(256)
-        ]
-        return float(np.mean(found))
+        parts = torch.arange(len(aside)).split(256)
+        return float(np.mean([float(loss(head, aside, chosen)) for chosen in parts]))
 
     fit(
         head, itertools.count(), choose, one, look, path,
@@ -264,11 +260,18 @@ def over_curve(head: StateHead, points: Points) -> list[dict[str, float]]:
     chosen = points.facts[:, 2] == 1
     told = 1 - measure(head, points)[chosen, 2]
     scene, voiced = points.scene[chosen], points.facts[chosen, 1].expm1()
-    wanted = points.kind[chosen] == list(SHARES).index("interruption")
+    kinds = list(SHARES)
+    kind_of = points.kind[chosen]
+    wanted = kind_of == kinds.index("interruption")
+    others = kind_of == kinds.index("to others")
     found = []
     for threshold in THRESHOLDS:
         row: dict[str, float] = {"interrupt": threshold}
-        for name, kind in (("stops", wanted), ("stops_wrongly", ~wanted)):
+        for name, kind in (
+            ("stops", wanted),
+            ("stops_for_others", others),
+            ("stops_wrongly", ~wanted & ~others),
+        ):
             scenes = scene[kind].unique()
             stopped = scene[kind & (told > threshold)].unique()
             row[name] = len(stopped) / max(1, len(scenes))
