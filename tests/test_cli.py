@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -54,7 +55,8 @@ def test_a_recorded_conversation_is_decided_again(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "Answer(" in done.stdout
     rules, *lines = trace.read_text().splitlines()
-    trace.write_text("\n".join([rules.replace('"end_silence":0.6', '"end_silence":0.9'), *lines]))
+    slower = re.sub(r'"answer":[0-9.]+', '"answer":0.999', rules)
+    trace.write_text("\n".join([slower, *lines]))
     done = edge_omni("replay", trace)
     assert done.returncode == 1
     assert "differ" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from evals.room import EchoingDevice
 ROOT = Path(__file__).parents[1]
 QUESTION = ROOT / "samples" / "question.wav"
 FOLLOW_UP = ROOT / "samples" / "follow-up.wav"
+UNJUDGED = Rules(answer=1.0, ignore=1.0, interrupt=1.0)
+"""Voice and silence alone decide."""
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +109,7 @@ def told(assistant: Assistant, *turns: tuple[np.ndarray, Turn]) -> int:
 def test_what_was_prepared_too_early_leaves_no_mark(assistant: Assistant) -> None:
     pcm = files.read(QUESTION)
     paused = np.concatenate([pcm[: len(pcm) // 2], silence(0.4), pcm[len(pcm) // 2 :]])
-    (turn,), decisions = converse(assistant, paused, rules=Rules(prepare_silence=0.1))
+    (turn,), decisions = converse(assistant, paused, rules=replace(UNJUDGED, prepare_silence=0.1))
     assert Discard() in decisions
     assert 0 in (assistant.llm.position(0), assistant.llm.position(1))
     assert assistant.conversation.position == told(assistant, (paused, turn))
@@ -133,8 +136,10 @@ def test_only_heard_words_stay_in_the_memory(assistant: Assistant) -> None:
 
 def test_a_short_sound_over_the_answer_does_not_stop_it(assistant: Assistant) -> None:
     question, sound = files.read(QUESTION), files.read(FOLLOW_UP)[9_000:14_000]
-    (undisturbed,), _ = converse(assistant, question)
-    (turn,), decisions = converse(assistant, question, silence(0.7), sound, silence(9))
+    (undisturbed,), _ = converse(assistant, question, rules=UNJUDGED)
+    (turn,), decisions = converse(
+        assistant, question, silence(0.7), sound, silence(9), rules=UNJUDGED
+    )
     assert [action for action in decisions if action in (Lower(), Raise())] == [Lower(), Raise()]
     assert not turn.interrupted
     assert turn.text == undisturbed.text
@@ -244,7 +249,7 @@ def test_two_minutes_of_speech_are_one_turn(assistant: Assistant) -> None:
         def floor(self, floor: Floor) -> None:
             floors.append(floor)
 
-    loop = Loop(assistant, FileDevice(long, assistant.sample_rate), Floors())
+    loop = Loop(assistant, FileDevice(long, assistant.sample_rate), Floors(), UNJUDGED)
     loop.run()
     assert floors.count(Floor.USER) == 1
     heard = loop.turns[0].caption.split()
