@@ -145,7 +145,7 @@ def judge(scene: Scene, stage: Play, told: Sequence[tuple[float, Action]], capti
         outcome.right = not early and not math.isnan(first)
         outcome.first = first - ended
     elif scene.kind == "echo":
-        outcome.void = not sounds
+        outcome.void = early or not sounds  # who goes on with their turn interrupts it rightly
         outcome.right = not yields
     elif math.isnan(stage.begun):
         outcome.void = True
