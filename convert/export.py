@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 
 STATE_KEY = "edge_omni.state"
+Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+"""How weights are kept: as they are; rounded to half the bytes, with 32-bit arithmetic; or linear
+layers multiplied as 8-bit integers with activations scaled as they come, the rest as fp16."""
 
 
 def rounded(module: nn.Module) -> nn.Module:
@@ -56,6 +61,8 @@ def export(
     path: Path,
     *,
     dynamic: Mapping[str, Mapping[int, str]],
+    precision: Precision = "fp16",
+    growing: Collection[str] = (),
 ) -> None:
     """Write ``module`` as a streaming graph.
 
@@ -64,8 +71,10 @@ def export(
 
     Args:
         inputs: an example of each input.
-        state: the first state.
+        state: the first state; for what grows, an example.
         dynamic: names of the dimensions that vary, by input.
+        precision: of the weights.
+        growing: the states whose varying dimension is 0 at first.
     """
     names = [*inputs, *(f"state.{name}" for name in state)]
     dimensions = {
@@ -87,10 +96,13 @@ def export(
     assert program is not None
     if any(tensor.numel() and (tensor != tensor.flatten()[0]).any() for tensor in state.values()):
         raise ValueError("a first state holds one value throughout")
-    model = halved(program.model_proto)
+    model = kept_as(program.model_proto, precision)
     described: dict[str, dict[str, Any]] = {
         name: {
-            "shape": list(tensor.shape),
+            "shape": [
+                0 if name in growing and axis in dynamic.get(f"state.{name}", ()) else size
+                for axis, size in enumerate(tensor.shape)
+            ],
             "dtype": str(tensor.dtype).removeprefix("torch."),
             "fill": float(tensor.flatten()[0]) if tensor.numel() else 0.0,
         }
@@ -103,11 +115,37 @@ def export(
     onnx.save(model, path)
 
 
+def kept_as(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
+    """``model`` with its weights in this precision."""
+    if precision == "fp32":
+        return model
+    if precision == "int8":
+        model = _eight_bits(model)
+    return halved(model)
+
+
+def _eight_bits(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The linear layers as 8-bit integers, scaled by output."""
+    planes = {tensor.name for tensor in model.graph.initializer if len(tensor.dims) == 2}
+    others = [
+        node.name
+        for node in model.graph.node
+        if node.op_type in ("MatMul", "Gemm") and node.input[1] not in planes
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        quantize_dynamic(
+            model, path, ["MatMul", "Gemm"], per_channel=True, weight_type=QuantType.QInt8,
+            nodes_to_exclude=others,
+        )  # fmt: skip
+        return onnx.load(path)
+
+
 def _nested(module: nn.Module, shapes: tuple[Any, ...]) -> tuple[Any, ...]:
     """Shapes as ``module.forward`` takes them: what is behind a ``*`` belongs together."""
     parameters = list(inspect.signature(module.forward).parameters.values())
     plain = [p for p in parameters if p.kind is not p.VAR_POSITIONAL]
-    if len(plain) == len(parameters):
+    if len(shapes) <= len(plain) or len(plain) == len(parameters):
         return shapes
     return (*shapes[: len(plain)], shapes[len(plain) :])
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge_omni.bundle import Speech
 from edge_omni.conversation import Token
-from edge_omni.decoder import SpeechDecoder, Spoken
+from edge_omni.decoder import Decoder, Spoken
 from edge_omni.text_chunks import TextChunk, TextChunker
 from edge_omni.timeline import Timeline
 from edge_omni.vocoder import Vocoder
@@ -46,7 +46,7 @@ class Answerer:
     def __init__(
         self,
         tokens: Iterator[Token],
-        decoder: SpeechDecoder,
+        decoder: Decoder,
         vocoder: Vocoder,
         settings: Speech,
         timeline: Timeline,

@@ -15,13 +15,14 @@ from edge_omni.answerer import Answerer
 from edge_omni.audio import files
 from edge_omni.bundle import Bundle
 from edge_omni.conversation import ChatLayout, Conversation, Token
-from edge_omni.decoder import SpeechDecoder
+from edge_omni.decoder import Decoder, SpeechDecoder
 from edge_omni.encoder import Encoder
 from edge_omni.errors import LLMError
 from edge_omni.graph import Graph
 from edge_omni.llm import LLM, Sampling
 from edge_omni.state_head import StateHead
 from edge_omni.timeline import Timeline
+from edge_omni.token_decoder import TokenDecoder
 from edge_omni.vocoder import Vocoder
 
 
@@ -54,12 +55,14 @@ class Prepared:
     Attributes:
         turn: with its caption.
         listener, conversation: the forks.
-        head: the LLM's hidden state at the head of the answer, float32 [llm_width].
+        heard, head: the LLM's hidden states behind what was heard and at the head of the answer,
+            float32 [llm_width].
     """
 
     turn: Turn
     listener: Listener
     conversation: Conversation
+    heard: NDArray[np.float32]
     head: NDArray[np.float32]
 
 
@@ -118,16 +121,11 @@ class Assistant:
 
         encoder = Encoder(self._graph("encoder"), manifest.encoder)
         self.listener = Listener(encoder, self._adapter())
-        self.decoder = SpeechDecoder(
-            self._graph("decoder_text"),
-            self._optional(self.adaptation.prefix),
-            self._graph("decoder_step"),
-            manifest.decoder,
-        )
+        self.decoder = self._decoder()
         self.vocoder = Vocoder(self._graph("vocoder"), manifest.vocoder)
         self.state_head = self._state_head()
         self.sample_rate = self.vocoder.sample_rate
-        self.conversation = Conversation(self.llm, self._layout(system))
+        self.conversation = Conversation(self.llm, self._layout(system), prompt=self._prompt())
 
     def _graph(self, role: str) -> Graph:
         return Graph(self.bundle.path(role), providers=self._providers)
@@ -139,6 +137,21 @@ class Assistant:
         if "state_head" not in self.bundle.manifest.graphs:
             return None
         return StateHead(self._graph("state_head"))
+
+    def _prompt(self) -> NDArray[np.float32] | None:
+        if "prompt" not in self.bundle.manifest.graphs:
+            return None
+        outputs, _ = self._graph("prompt")({})
+        rows: NDArray[np.float32] = outputs["embeddings"].numpy()
+        return rows
+
+    def _decoder(self) -> Decoder:
+        config = self.bundle.manifest.decoder
+        text, step = self._graph("decoder_text"), self._graph("decoder_step")
+        prefix = self._optional(self.adaptation.prefix)
+        if config.get("kind") == "token":
+            return TokenDecoder(text, prefix, step, self.llm, config)
+        return SpeechDecoder(text, prefix, step, config)
 
     def _adapter(self) -> TokenAdapter | FrameAdapter:
         adapter = self.bundle.manifest.adapter
@@ -204,7 +217,8 @@ class Assistant:
             self.conversation.drop(conversation)
             return None
         turn = Turn(caption=listener.caption, sample_rate=self.sample_rate)
-        return Prepared(turn, listener, conversation, conversation.begin_answer())
+        heard = conversation.heard
+        return Prepared(turn, listener, conversation, heard, conversation.begin_answer())
 
     def accept(self, prepared: Prepared) -> None:
         """The turn was over."""

@@ -29,8 +29,10 @@ app = typer.Typer(
 )
 bundle_app = typer.Typer(help="Look after bundles and their LLM.", no_args_is_help=True)
 eval_app = typer.Typer(invoke_without_command=True)
+convert_app = typer.Typer(help="Make bundles of other checkpoints.", no_args_is_help=True)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(eval_app, name="eval")
+app.add_typer(convert_app, name="convert")
 
 console = Console()
 # The base of click's own errors, such as an unknown option.
@@ -469,6 +471,30 @@ def adapt(
         llm, bundle=bundle, work=work, out=out, minutes=minutes, stage=stage,
         recordings=recordings, threads=threads,
     )  # fmt: skip
+
+
+@convert_app.command(name="freeze-omni")
+def convert_freeze_omni(
+    checkpoints: Annotated[
+        Path, typer.Option(help="Folder with audiollm/, decoder/, codec/ and server.json.")
+    ],
+    llm: Annotated[Path, typer.Option(help="The GGUF file that the checkpoint was trained for.")],
+    out: Annotated[Path, typer.Option(help="Folder for the bundle.")],
+    weights: Annotated[str, typer.Option(help="fp32, fp16 or int8, of every graph.")] = "fp16",
+    graph: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GRAPH=WEIGHTS", help="Of one graph; may be given again."),
+    ] = None,
+    check: Annotated[bool, typer.Option(help="Compare every graph with its torch module.")] = False,
+) -> None:
+    """Make a bundle of Freeze-Omni's checkpoint."""
+    pairs = dict(pair.partition("=")[::2] for pair in graph or ())
+    for precision in (weights, *pairs.values()):
+        if precision not in ("fp32", "fp16", "int8"):
+            raise UsageError(f"Weights {precision or 'of no kind'}: there are fp32, fp16 and int8.")
+    _checkout("convert.freeze_omni.bundle").convert(
+        checkpoints, llm, out, precision=weights, precisions=pairs, checked=check
+    )
 
 
 def _checkout(name: str) -> ModuleType:

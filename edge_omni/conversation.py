@@ -96,6 +96,10 @@ class Conversation:
         llm: the frozen LLM.
         layout: the text around the turns.
         prompt: learned embeddings placed before each user turn's audio, float32 [n, width].
+
+    Attributes:
+        heard: the LLM's hidden state behind what was heard last in the user's turn, float32
+            [width]; zeros where nothing was.
     """
 
     def __init__(
@@ -144,6 +148,10 @@ class Conversation:
         other._rewind(0)
         self._limit = self._llm.context
 
+    def fits(self, count: int) -> bool:
+        """Whether so many more tokens fit, once what is oldest has been dropped."""
+        return self._make_room(count)
+
     @property
     def position(self) -> int:
         """How many tokens of the LLM's memory it takes."""
@@ -160,7 +168,8 @@ class Conversation:
         self._tentative = np.empty((0, self._llm.width), np.float32)
         self._ends: list[int] = []
         self._answer_start: int | None = None
-        self._head = self._tentative[:0].ravel()
+        self._head = np.zeros(self._llm.width, np.float32)
+        self.heard = self._head
 
     # The user's turn
 
@@ -171,7 +180,7 @@ class Conversation:
         if kept < len(self._tentative):
             self._rewind(self._settled + kept)
         if kept < len(rows):
-            self._append(rows[kept:])
+            self.heard = self._append(rows[kept:])
         self._settled += len(heard.settled)
         self._tentative = heard.tentative
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,32 @@ class _Piece:
 
 
 _Read: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+class Decoder(Protocol):
+    """Says an answer's text chunks, one after the other.
+
+    Attributes:
+        top_k: each code is drawn from so many of the likeliest.
+        use_prefix: whether hidden states are used where they are given.
+    """
+
+    top_k: int
+    use_prefix: bool
+
+    def reset(self, seed: int = 0) -> None:
+        """Forget what was said; ``seed`` decides the sampling of what comes."""
+
+    def speak(
+        self, text: str, hidden: NDArray[np.float32] | None, *, last: bool = False
+    ) -> Iterator[Spoken]:
+        """Say a text chunk: it is read before this returns, and said while the result is iterated.
+
+        Args:
+            text: the chunk as the LLM wrote it.
+            hidden: the LLM's hidden states at its tokens, float32 [n, llm_width], if there are any.
+            last: whether the answer ends here.
+        """
 
 
 class SpeechDecoder:
@@ -149,14 +175,7 @@ class SpeechDecoder:
             prefix_values=values,
         )
         scores = outputs["scores"].numpy()[0]
-        if self.top_k == 1:
-            self._code = int(scores.argmax())
-            return self._code
-        top = np.argpartition(scores, -self.top_k)[-self.top_k :]
-        odds = np.exp((scores[top] - scores[top].max()) / self._temperature)
-        odds = np.cumsum(odds / odds.sum())
-        chosen = int(np.searchsorted(odds, self._random.random()))
-        self._code = int(top[min(chosen, len(top) - 1)])
+        self._code = likely(scores, self.top_k, self._temperature, self._random)
         return self._code
 
     def _prefix_of(self, hidden: NDArray[np.float32] | None) -> tuple[Any, Any]:
@@ -205,3 +224,16 @@ class SpeechDecoder:
         if not self._inside:
             ids, ends = [*ids, 2], [*ends, ends[-1]]
         return _Piece(ids, ends)
+
+
+def likely(
+    scores: NDArray[np.float32], top_k: int, temperature: float, random: np.random.Generator
+) -> int:
+    """Draw from the ``top_k`` likeliest of scores [n]."""
+    if top_k == 1:
+        return int(scores.argmax())
+    top = np.argpartition(scores, -top_k)[-top_k:]
+    odds = np.exp((scores[top] - scores[top].max()) / temperature)
+    odds = np.cumsum(odds / odds.sum())
+    chosen = int(np.searchsorted(odds, random.random()))
+    return int(top[min(chosen, len(top) - 1)])

@@ -153,6 +153,7 @@ class Rules:
         answer, ignore: state probabilities above which a turn is closed.
         prepare: probability of ``answer`` above which the answer is begun, unheard.
         interrupt: probability of anything but ``ignore`` above which the answer stops.
+        over_answer: probability of ``answer`` above which the answer stops.
         nothing: probability of ``ignore`` above which what is said over the answer is taken for
             nothing, as long as it stays there.
     """
@@ -172,6 +173,7 @@ class Rules:
     ignore: float = 0.5
     prepare: float = 0.3
     interrupt: float = 0.7
+    over_answer: float = 1.0
     nothing: float = 0.5
 
 
@@ -319,7 +321,8 @@ class Dialogue:
 
     def _state(self, event: StateProbabilities, speech: _Speech) -> list[Action]:
         if self.floor is Floor.ASSISTANT:
-            if 1 - event.ignore > self.rules.interrupt:
+            wanted = 1 - event.ignore > self.rules.interrupt
+            if wanted or event.answer > self.rules.over_answer:
                 return self._give_way()
             speech.ignored = event.ignore > self.rules.nothing
             return self._raise(speech) if speech.ignored else []

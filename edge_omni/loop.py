@@ -18,6 +18,7 @@ from edge_omni.adapter import Heard, Listener, joined
 from edge_omni.answerer import Answerer
 from edge_omni.assistant import Assistant, Prepared, Turn
 from edge_omni.audio.voice_activity import FRAME, VoiceActivity
+from edge_omni.conversation import Conversation
 from edge_omni.dialogue import (
     RATE,
     Action,
@@ -166,6 +167,7 @@ class Loop:
         self._making: _Making | None = None
         self._answer_from = self._played = 0
         self._over: Heard | None = None
+        self._aside: Conversation | None = None
         self._seen = self._over_frames = 0
         self._loudness = Loudness()
         self._user: float | None = None
@@ -220,19 +222,25 @@ class Loop:
         self._over_frames = self._over_frames + 1 if dialogue.spoken_over else 0
         if making is not None and making.prepared is not None:
             if dialogue.silence > 0:
-                self._state(making.prepared.listener, making.prepared.head)
+                prepared = making.prepared
+                self._state(prepared.listener, prepared.heard, prepared.head)
         elif self._over_frames % EVERY == 1:
             listener = self._assistant.listener.fork()
             listener.finish()
-            self._state(listener, np.zeros(self._assistant.llm.width, np.float32))
+            nothing = np.zeros(self._assistant.llm.width, np.float32)
+            heard = nothing if self._aside is None else self._aside.heard
+            self._state(listener, heard, nothing)
 
-    def _state(self, listener: Listener, head: NDArray[np.float32]) -> None:
+    def _state(
+        self, listener: Listener, heard: NDArray[np.float32], head: NDArray[np.float32]
+    ) -> None:
         dialogue, judge = self._dialogue, self._assistant.state_head
         assert judge is not None
         evidence = Evidence(
             listener.frames[None],
             listener.hidden[None],
             head[None],
+            heard[None],
             dialogue.silence,
             dialogue.voiced,
             dialogue.spoken_over,
@@ -309,12 +317,33 @@ class Loop:
         heard = listener.push(self._recent(start, end))
         if self._making is not None and self._making.said:
             self._over = heard if self._over is None else joined([self._over, heard])
+            self._read_aside(self._making, heard)
         else:
             self._assistant.conversation.hear(heard)
         if listener.caption != before:
             self._observer.caption(listener.caption)
 
+    def _read_aside(self, making: _Making, heard: Heard) -> None:
+        """Let the LLM hear what is said over the answer, in a fork that is dropped in any case."""
+        judge = self._assistant.state_head
+        if judge is None or not judge.reads_on:
+            return
+        if self._aside is None:
+            self._aside = self._assistant.conversation.fork()
+            if self._aside is None:
+                return
+            self._aside.keep_answer(making.answer.heard(self._played))
+            self._aside.end_answer()
+        if self._aside.fits(len(heard.settled) + len(heard.tentative)):
+            self._aside.hear(heard)
+
+    def _drop_aside(self) -> None:
+        if self._aside is not None:
+            self._assistant.conversation.drop(self._aside)
+            self._aside = None
+
     def _ignore(self) -> None:
+        self._drop_aside()
         if self._making is None:
             self._assistant.conversation.ignore()
         self._over = None
@@ -382,6 +411,7 @@ class Loop:
         self._making = None
 
     def _yield(self, heard: int) -> None:
+        self._drop_aside()
         self._device.clear()
         if self._making is None:
             return
@@ -391,6 +421,7 @@ class Loop:
         self._end_turn(characters)
 
     def _end_turn(self, characters: int | None = None) -> None:
+        self._drop_aside()
         self._device.volume = 1.0
         if self._making is None:
             return

@@ -2,8 +2,9 @@
 
 Voice activity only tells that somebody speaks. The state head judges what it was: from the last
 second of the encoder's frames (how it sounds), from the adapter's hidden states (what was said, its
-punctuation included) and, where it was trained for the LLM, from the LLM's own hidden state at the
-head of an answer to it, as Freeze-Omni does (arXiv:2411.00774, section 3.4). It tells three states:
+punctuation included) and, where it was trained for the LLM, from the LLM's own hidden state: at the
+head of an answer to it, or behind what was heard, as Freeze-Omni does (arXiv:2411.00774, section
+2.4). It tells three states:
 go on listening, answer now, and nothing to answer (noise, a backchannel, talk to somebody else).
 """
 
@@ -30,6 +31,9 @@ class Evidence:
             float32 [1, TOKENS, width]. Both have zeros in front of the first.
         llm: hidden state of the LLM at the head of its answer, float32 [1, llm_width]; zeros for
             what is said while the assistant speaks.
+        heard: hidden state of the LLM behind the last embedding of what was heard, float32
+            [1, llm_width]. While the assistant speaks, the LLM has heard it as what the user says
+            after as much of the answer as they had heard when they began.
         silence: seconds since the last voice.
         voiced: seconds of voice so far.
         over: whether it is said while the assistant speaks.
@@ -39,6 +43,7 @@ class Evidence:
     frames: Rows
     hidden: Rows
     llm: Rows
+    heard: Rows
     silence: float
     voiced: float
     over: bool
@@ -80,12 +85,17 @@ class StateHead:
     """Judges evidence.
 
     Args:
-        graph: from any of ``frames``, ``hidden``, ``llm`` and ``facts`` (see :class:`Evidence`)
-            to ``probabilities`` [1, 3]: go on listening, answer, nothing to answer.
+        graph: from any of ``frames``, ``hidden``, ``llm``, ``heard`` and ``facts`` (see
+            :class:`Evidence`) to ``probabilities`` [1, 3]: go on listening, answer, nothing to
+            answer.
+
+    Attributes:
+        reads_on: whether the LLM has to hear what is said while the assistant speaks.
     """
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
+        self.reads_on = "heard" in graph.inputs
 
     def __call__(self, evidence: Evidence) -> StateProbabilities:
         """The probability of each state."""

@@ -30,7 +30,7 @@ def evidence(seed: int, *, rows: int = FRAMES, over: bool = True) -> Evidence:
     frames[:, : FRAMES - rows] = 0
     hidden = dice.standard_normal((1, TOKENS, WIDTH)).astype(np.float32)
     llm = dice.standard_normal((1, LLM_WIDTH)).astype(np.float32)
-    return Evidence(frames, hidden, llm, 0.4, 1.7, over, level=-6.0)
+    return Evidence(frames, hidden, llm, llm, 0.4, 1.7, over, level=-6.0)
 
 
 @pytest.mark.parametrize("llm_width", [0, LLM_WIDTH])

@@ -319,7 +319,7 @@ class Ear:
         heard = np.concatenate([*rows, listener.finish().settled])
         llm = np.zeros(heard.shape[1], np.float32) if scene.over else self._thought(heard)
         evidence = Evidence(
-            listener.frames[None], listener.hidden[None], llm[None],
+            listener.frames[None], listener.hidden[None], llm[None], np.zeros_like(llm[None]),
             dialogue.silence, dialogue.voiced, scene.over, level,
         )  # fmt: skip
         return {
