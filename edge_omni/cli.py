@@ -439,10 +439,16 @@ def bench(
     bundle: BundleOption = "tiny",
     llm: LLMOption = None,
     limit: LimitOption = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Beside this Freeze-Omni checkpoint in torch, for a bundle made of it."),
+    ] = None,
     json_path: JsonOption = None,
 ) -> None:
     """Memory, start-up time and latency, beside a cascade of the usual parts."""
-    _checkout("evals.bench").run(folder, bundle=bundle, llm=llm, limit=limit, json_path=json_path)
+    _checkout("evals.bench").run(
+        folder, bundle=bundle, llm=llm, limit=limit, checkpoint=checkpoint, json_path=json_path
+    )
 
 
 @app.command()

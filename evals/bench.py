@@ -1,4 +1,7 @@
-"""How fast and how large: edge-omni and the usual cascade, one after the other, same questions.
+"""How fast and how large: edge-omni and a peer, one after the other, same questions.
+
+The peer is the usual cascade, or for a bundle that was converted from Freeze-Omni's checkpoint that
+checkpoint in torch.
 
 Each runs in a process of its own on two cores; nothing else should be running. Counted from the
 end of the question, that is from the decision to answer: the silence that a system waits for
@@ -23,7 +26,8 @@ from evals.data import QUESTIONS, questions, sounds
 from evals.machine import processor
 
 ROOT = Path(__file__).resolve().parent.parent
-SYSTEMS = {"edge_omni": "evals.ours", "cascade": "evals.cascade"}
+OURS, CASCADE, REFERENCE = "edge_omni", "cascade", "reference"
+SYSTEMS = {OURS: "evals.ours", CASCADE: "evals.cascade", REFERENCE: "evals.reference"}
 STEPS = {
     "heard": "question understood",
     "first_token": "first token",
@@ -41,9 +45,10 @@ def run(
     bundle: str | Path = "tiny",
     llm: Path | None = None,
     limit: int | None = None,
+    checkpoint: Path | None = None,
     json_path: Path | None = None,
 ) -> dict[str, Any]:
-    """Measures both systems on the recordings of `folder`."""
+    """Measures both systems on the recordings of `folder`; the peer is `checkpoint` if given."""
     report.check(json_path)
     recordings = (
         [item.audio for item in questions(folder, limit)]
@@ -59,17 +64,19 @@ def run(
         "recordings": [str(path.resolve()) for path in recordings],
         "bundle": str(Path(bundle).resolve() if (Path(bundle) / MANIFEST).is_file() else bundle),
         "llm": str((llm or Bundle(bundle).find_llm()).resolve()),
+        "checkpoint": "" if checkpoint is None else str(checkpoint.resolve()),
     }
+    peer = CASCADE if checkpoint is None else REFERENCE
     figures: dict[str, Any] = {
         "machine": {"cpu": processor(), "cores": os.cpu_count(), "load_before": load},
         "recordings": len(recordings),
     }
-    for name, module in SYSTEMS.items():
+    for name in (OURS, peer):
         with report.console.status(f"Measuring {name} on {len(recordings)} recordings …"):
-            figures[name] = summary(_measure(module, task))
-    figures["ratios"] = ratios(figures["edge_omni"], figures["cascade"])
-    figures["ratio_to_cascade"] = figures["ratios"]["first_pcm_p50"]
-    _show(figures)
+            figures[name] = summary(_measure(SYSTEMS[name], task))
+    figures["ratios"] = ratios(figures[OURS], figures[peer])
+    figures[f"ratio_to_{peer}"] = figures["ratios"]["first_pcm_p50"]
+    _show(figures, peer)
     report.save(json_path, figures)
     return figures
 
@@ -135,8 +142,8 @@ def _measure(module: str, task: Mapping[str, Any]) -> dict[str, Any]:
     return figures
 
 
-def _show(figures: Mapping[str, Any]) -> None:
-    ours, peer, ratio = figures["edge_omni"], figures["cascade"], figures["ratios"]
+def _show(figures: Mapping[str, Any], name: str) -> None:
+    ours, peer, ratio = figures[OURS], figures[name], figures["ratios"]
     rows = {
         "peak memory, MB": ("memory_peak", 1, 0),
         "start-up, s": ("startup", 1, 2),
@@ -144,14 +151,14 @@ def _show(figures: Mapping[str, Any]) -> None:
         "computing per second of answer, ms": ("answering_cost", 1000, 0),
     }
     table = report.comparison(
-        f"Beside the cascade: {figures['recordings']} questions, two cores", "edge-omni", "cascade"
+        f"Beside the {name}: {figures['recordings']} questions, two cores", "edge-omni", name
     )
-    for title, (name, scale, digits) in rows.items():
+    for title, (figure, scale, digits) in rows.items():
         table.add_row(
             title,
-            f"{ours[name] * scale:.{digits}f}",
-            f"{peer[name] * scale:.{digits}f}",
-            f"{ratio[name]:.2f}",
+            f"{ours[figure] * scale:.{digits}f}",
+            f"{peer[figure] * scale:.{digits}f}",
+            f"{ratio[figure]:.2f}",
         )
     table.add_section()
     for step, title in STEPS.items():

@@ -28,6 +28,7 @@ class Task:
     recordings: tuple[str, ...]
     bundle: str
     llm: str
+    checkpoint: str = ""
 
 
 @dataclass

@@ -88,6 +88,31 @@ class Llama:
         self._read(x, torch.ones(x.shape[:2], dtype=torch.bool, device=self.device), None, past)
         return past
 
+    @torch.no_grad()
+    def read(self, x: Tensor, past: Past) -> Tensor:
+        """Read on, one sequence without padding.
+
+        Args:
+            x: embeddings [1, n, width].
+            past: what was read before; grows by these.
+
+        Returns:
+            Hidden states behind each, after the last norm: [1, n, width].
+        """
+        new = Past([], [])
+        shown = torch.ones(x.shape[:2], dtype=torch.bool, device=self.device)
+        x = self._read(x.to(self.embeddings.dtype), shown, past if past.keys else None, new)
+        for known, more in ((past.keys, new.keys), (past.values, new.values)):
+            known[:] = (
+                [torch.cat(pair, 2) for pair in zip(known, more, strict=True)] if known else more
+            )
+        return self._norm(x, "output_norm")
+
+    @property
+    def output(self) -> Tensor:
+        """What tells tokens from hidden states: [vocabulary, width]."""
+        return self.weights.get("output.weight", self.embeddings)
+
     def __call__(self, x: Tensor, shown: Tensor, answer: int, before: Past | None = None) -> Tensor:
         """Logits of the last places.
 
@@ -102,7 +127,7 @@ class Llama:
         """
         x = self._read(x.to(self.embeddings.dtype), shown, before, None)
         x = self._norm(x[:, -answer:], "output_norm")
-        return (x @ self.weights.get("output.weight", self.embeddings).T).float()
+        return (x @ self.output.T).float()
 
     def _read(self, x: Tensor, shown: Tensor, before: Past | None, after: Past | None) -> Tensor:
         """Through all layers; keys and values are left in ``after``."""
