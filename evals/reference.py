@@ -46,7 +46,8 @@ class Reference:
     def turn(self, name: str, pcm: NDArray[np.float32]) -> TurnFigures:
         """See `System.turn`."""
         chat = self._manifest.chat
-        assert chat.opening is not None and chat.answer is not None
+        assert chat.opening is not None
+        assert chat.answer is not None
         self._past = Past([], [])
         self._read(self._tokens(chat.opening.format(system=chat.system)))
         listening, backlog = self._listen(pcm)

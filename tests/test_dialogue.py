@@ -286,3 +286,18 @@ def test_nothing_is_fed_twice_and_nothing_unheard_is_kept(events: list[Event]) -
                 assert 0 < action.heard <= played
         if isinstance(event, Playback) and dialogue.floor is Floor.ASSISTANT:
             played = event.samples
+
+
+def test_speech_over_the_answer_that_wants_an_answer_stops_it() -> None:
+    """As Freeze-Omni decides: nothing but "answer" interrupts."""
+    rules = Rules(interrupt=1.0, over_answer=0.5, over_voiced=1e6)
+    dialogue = Dialogue(rules)
+    for voiced in [True] * 20 + [False] * 40:
+        dialogue.handle(Audio(FRAME, voiced))
+    assert dialogue.floor is Floor.ASSISTANT
+    dialogue.handle(Playback(16_000))
+    for _ in range(20):
+        dialogue.handle(Audio(FRAME, True))
+    assert dialogue.handle(StateProbabilities(0.9, 0.1, 0.0)) == []
+    assert dialogue.handle(StateProbabilities(0.3, 0.6, 0.1)) == [Yield(16_000)]
+    assert dialogue.floor is Floor.USER

@@ -275,8 +275,10 @@ def test_a_converted_bundle_is_heard_and_interrupted(converted: Path, llm_file: 
     loop = Loop(assistant, device, Observer(), trace=lambda _, done: actions.extend(done))
     try:
         loop.run()
+        positions = [assistant.llm.position(sequence) for sequence in (0, 1)]
     finally:
         assistant.close()
+    assert sorted(positions) == [0, assistant.conversation.position]  # no fork is left
     kinds = [type(action) for action in actions]
     assert kinds.count(Answer) >= 2
     assert kinds.index(Yield) > kinds.index(Lower) > kinds.index(Answer)
