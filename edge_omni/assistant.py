@@ -78,6 +78,7 @@ class Assistant:
         system: another system prompt than the bundle's.
         seed: of everything that is drawn at random.
         threads: CPU threads of the LLM; all cores when None. Fewer are faster on a busy machine.
+        verbose: let llama.cpp write its own messages to the terminal.
 
     Attributes:
         adaptation: what was trained for the LLM and is used.
@@ -103,6 +104,7 @@ class Assistant:
         system: str | None = None,
         seed: int = 0,
         threads: int | None = None,
+        verbose: bool = False,
     ) -> None:
         self.bundle = Bundle(bundle)
         self.bundle.verify()
@@ -112,6 +114,7 @@ class Assistant:
             context=manifest.context,
             gpu_layers=gpu_layers,
             threads=threads,
+            verbose=verbose,
         )
         self.seed = seed
         known = manifest.llm.sha256 if llm is None else None

@@ -125,7 +125,6 @@ def run(
     """Talk. Ctrl-C ends the conversation."""
     from edge_omni.audio import files
     from edge_omni.audio.devices import find
-    from edge_omni.llm import silence_native_logs
 
     if output is not None and input is None:
         raise UsageError("--output needs --input: without it the speaker plays the answer.")
@@ -140,8 +139,6 @@ def run(
         find(microphone, "input")
         find(speaker, "output")
         front_end = FrontEnd(echo=echo_cancellation, noise=noise_suppression, gain=gain_control)
-    if not verbose:
-        silence_native_logs()
 
     from edge_omni.assistant import Assistant
     from edge_omni.audio.virtual import FileDevice
@@ -151,8 +148,9 @@ def run(
 
     with console.status("Loading …"):
         assistant = Assistant(
-            bundle, llm=llm, gpu_layers=gpu_layers, system=system, seed=seed, threads=threads
-        )
+            bundle, llm=llm, gpu_layers=gpu_layers, system=system, seed=seed, threads=threads,
+            verbose=verbose,
+        )  # fmt: skip
     for problem in assistant.adaptation.left_out:
         console.print(problem, style="yellow", markup=False)
     if llm is not None:
@@ -505,9 +503,6 @@ def convert_freeze_omni(
 
 def _checkout(name: str) -> ModuleType:
     """A module of the checkout that is no part of the installed package."""
-    from edge_omni.llm import silence_native_logs
-
-    silence_native_logs()
     root = Path(__file__).resolve().parent.parent
     if not (root / name.split(".")[0]).is_dir():
         raise UsageError(

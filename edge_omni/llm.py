@@ -44,6 +44,7 @@ class LLM:
         sequences: how many lines of memory there are.
         gpu_layers: layers to run on a GPU, -1 for all.
         threads: CPU threads; all cores when None.
+        verbose: whether llama.cpp may write its own messages to the terminal.
 
     Attributes:
         width: size of an input embedding and of a hidden state.
@@ -60,11 +61,14 @@ class LLM:
         sequences: int = 2,
         gpu_layers: int = 0,
         threads: int | None = None,
+        verbose: bool = False,
     ) -> None:
         if not path.is_file():
             raise LLMError(f"There is no LLM file {path}. Check the path given with --llm.")
         self.path = path
         self.embedding_rows = EmbeddingTable(path)
+        if not verbose:
+            silence_native_logs()
         llama_cpp.llama_backend_init()
         model_options = model_parameters()
         model_options.n_gpu_layers = gpu_layers

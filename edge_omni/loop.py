@@ -47,6 +47,8 @@ HISTORY = 2 * RATE
 """Samples of the microphone that are kept for the beginning of a turn."""
 EVERY = 4
 """Frames of the microphone from one judgement of what is said over an answer to the next."""
+METER = 0.05
+"""Seconds of the answer for each level that the observer is told."""
 LOWERED = 0.25
 """Loudness of an answer that somebody speaks over, until it is known what they want."""
 
@@ -98,6 +100,9 @@ class Observer:
     def level(self, level: float) -> None:
         """Root mean square of the microphone's last samples; full scale is 1."""
 
+    def speaking(self, level: float) -> None:
+        """Root mean square of the answer where it is being heard."""
+
     def caption(self, text: str) -> None:
         """What has been understood of the user's turn so far."""
 
@@ -119,6 +124,8 @@ class _Making:
         prepared: what it was begun in before the user's turn was known to be over; None since.
         held: its sound until then.
         complete: whether all of it has been made.
+        levels: of its sound, one for each ``METER`` that was handed to the device.
+        unmeasured: the sound behind them.
     """
 
     turn: Turn
@@ -127,6 +134,8 @@ class _Making:
     prepared: Prepared | None = None
     held: list[NDArray[np.float32]] = field(default_factory=list)
     complete: bool = False
+    levels: list[float] = field(default_factory=list)
+    unmeasured: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
 
     @property
     def said(self) -> bool:
@@ -253,7 +262,21 @@ class Loop:
         if self._making is not None and self._making.said and played != self._played:
             self._played = played
             self._observer.heard(self._making.answer.heard(played))
+            self._observer.speaking(self._level(self._making, played))
             self._handle(Playback(played))
+
+    def _level(self, making: _Making, played: int) -> float:
+        """How loud the answer is at its sample ``played``."""
+        at = int(played / (METER * self._assistant.sample_rate))
+        return making.levels[at] * self._device.volume if at < len(making.levels) else 0.0
+
+    def _note_levels(self, making: _Making, pcm: NDArray[np.float32]) -> None:
+        size = int(METER * self._assistant.sample_rate)
+        making.unmeasured = np.concatenate([making.unmeasured, pcm])
+        whole = len(making.unmeasured) // size
+        pieces = making.unmeasured[: whole * size].reshape(whole, size)
+        making.levels += np.sqrt(np.square(pieces).mean(axis=1)).tolist()
+        making.unmeasured = making.unmeasured[whole * size :]
 
     def _make_sound(self) -> bool:
         """Go one step on with the answer; whether there was anything to do."""
@@ -276,6 +299,7 @@ class Loop:
         if making.said:
             making.turn.timeline.mark("first_pcm")
             self._device.write(pcm)
+            self._note_levels(making, pcm)
         else:
             making.held.append(pcm)
 

@@ -1,4 +1,4 @@
-"""The conversation in a terminal: the floor, captions, the answer as it is heard, latency."""
+"""The conversation in a terminal: floor, levels, captions, the answer as it is heard, latency."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class TerminalView(Observer):
         self._caption = self._answer = ""
         self._heard = 0
         self._levels = [0.0] * _METERS
+        self._speaking = [0.0] * _METERS
 
     def __enter__(self) -> TerminalView:
         if self._shown:
@@ -48,6 +49,10 @@ class TerminalView(Observer):
 
     def level(self, level: float) -> None:
         self._levels = [*self._levels[1:], level]
+        self._show()
+
+    def speaking(self, level: float) -> None:
+        self._speaking = [*self._speaking[1:], level]
         self._show()
 
     def caption(self, text: str) -> None:
@@ -80,6 +85,7 @@ class TerminalView(Observer):
                 )
             )
         self._answer, self._heard = "", 0
+        self._speaking = [0.0] * _METERS
         if self._floor is not Floor.USER:
             self._caption = ""
         self._show()
@@ -87,17 +93,25 @@ class TerminalView(Observer):
     def _show(self) -> None:
         if not self._shown:
             return
-        bars = "".join(
-            _METER[min(int(level / _LOUDEST * len(_METER)), len(_METER) - 1)]
-            for level in self._levels
-        )
-        lines = [Text.assemble((f"{self._floor.value:10} ", _COLOURS[self._floor]), bars)]
+        speaking = self._floor is Floor.ASSISTANT
+        lines = [
+            Text.assemble(
+                (f"{self._floor.value:10} ", _COLOURS[self._floor]),
+                _bars(self._levels),
+                (f"  {_bars(self._speaking)}" if speaking else "", _COLOURS[Floor.ASSISTANT]),
+            )
+        ]
         if self._caption:
             lines.append(_line("You", self._caption, Floor.USER))
         if self._answer:
             answer = _line("Assistant", self._answer[: self._heard], Floor.ASSISTANT)
             lines.append(answer.append(self._answer[self._heard :], "dim"))
         self._live.update(Group(*lines))
+
+
+def _bars(levels: list[float]) -> str:
+    most = len(_METER) - 1
+    return "".join(_METER[min(int(level / _LOUDEST * (most + 1)), most)] for level in levels)
 
 
 def _line(who: str, text: str, floor: Floor) -> Text:

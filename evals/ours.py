@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from edge_omni.assistant import Assistant, Turn
 from edge_omni.audio.voice_activity import FRAME, VoiceActivity
-from edge_omni.llm import Sampling, silence_native_logs
+from edge_omni.llm import Sampling
 from evals.system import CORES, RATE, TOKENS, Task, TurnFigures, measure
 
 
@@ -15,7 +15,6 @@ class EdgeOmni:
     """The default loop, without a device."""
 
     def __init__(self, task: Task) -> None:
-        silence_native_logs()
         self._assistant = Assistant(task.bundle, llm=task.llm, threads=CORES)
 
     def turn(self, name: str, pcm: NDArray[np.float32]) -> TurnFigures:

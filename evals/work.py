@@ -29,7 +29,6 @@ from rich.progress import (
 )
 from tqdm import tqdm
 
-from edge_omni.llm import silence_native_logs
 from evals import report
 from evals.jobs import Item, Job, keep, kept, load
 
@@ -140,7 +139,6 @@ def _begin(told: SimpleQueue[_Told]) -> None:
     _told = told
     # Ctrl-C reaches all processes of a terminal; the one that is watched ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    silence_native_logs()
     # Its own lock is one between processes, which is left behind when this one is ended.
     tqdm.set_lock(threading.RLock())
 

@@ -11,10 +11,9 @@ import pytest
 from audio_fixtures import virtual_card  # noqa: F401 (a fixture for every test)
 
 from edge_omni.bundle import Bundle
-from edge_omni.llm import LLM, silence_native_logs
+from edge_omni.llm import LLM
 
 ROOT = Path(__file__).resolve().parent.parent
-silence_native_logs()
 # Threads of llama.cpp wait for each other, which takes many times longer on a busy machine.
 os.environ.setdefault("EDGE_OMNI_THREADS", "1")
 # Shells let background jobs ignore SIGINT, and what these start would inherit that.

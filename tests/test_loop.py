@@ -262,3 +262,17 @@ def test_nothing_is_written_to_disk(
     monkeypatch.chdir(tmp_path)
     assistant.ask(QUESTION, max_tokens=4)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_observer_is_told_how_loud_the_answer_is(assistant: Assistant) -> None:
+    levels: list[float] = []
+
+    class Meter(Observer):
+        def speaking(self, level: float) -> None:
+            levels.append(level)
+
+    device = FileDevice(np.concatenate([files.read(QUESTION), silence(1.0)]), assistant.sample_rate)
+    Loop(assistant, device, Meter()).run()
+    assert len(levels) > 20
+    assert 0.02 < max(levels) < 1.0
+    assert min(levels) < 0.02

@@ -82,7 +82,7 @@ class Sizes:
 
 PUBLISHED = Sizes(
     width=1024, heads=16, inner=4096, layers=24, left_chunks=16, llm=3584, prompts=0,
-    decoder=896, decoder_heads=14, decoder_inner=4864, decoder_layers=4, codes=1024,
+    decoder=896, decoder_heads=14, decoder_inner=3200, decoder_layers=4, codes=1024,
     channels=512, rates=(8, 5, 5, 3), kernels=(16, 11, 11, 5), block_kernels=(3, 7, 11),
     speaker=(1, 2, 3, 4, 5, 6, 7, 8),
 )  # fmt: skip

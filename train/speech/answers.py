@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge_omni.llm import silence_native_logs
 from train.batched import BatchedLLM, batches
 from train.speech import texts
 
@@ -89,7 +88,6 @@ def main() -> None:
     args = parser.parse_args()
     folder = args.work / "answers"
     folder.mkdir(parents=True, exist_ok=True)
-    silence_native_logs()
     llm = BatchedLLM(args.llm, SYSTEM, context=4096, threads=args.threads)
     paths = [folder / f"{number:04d}.txt" for number in range(args.batches)]
     for number, path in enumerate(tqdm(paths, desc="answers", unit="batch")):

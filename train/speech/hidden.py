@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge_omni.bundle import Bundle
-from edge_omni.llm import silence_native_logs
 from train.batched import BatchedLLM, batches
 from train.speech import aligned
 
@@ -112,7 +111,6 @@ def main() -> None:
     parser.add_argument("--bundle", default="tiny", help="its system prompt is used")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    silence_native_logs()
     system = Bundle(args.bundle).manifest.chat.system
     out = args.out or args.work / "hidden"
     prepare(args.llm, system, sorted((args.work / "aligned").glob("*.npz")), out, args.threads)

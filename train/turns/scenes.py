@@ -26,7 +26,6 @@ from edge_omni.assistant import Assistant
 from edge_omni.audio.echo import FrontEnd
 from edge_omni.audio.voice_activity import FRAME, VoiceActivity
 from edge_omni.dialogue import Audio, Dialogue, Feed, Floor, Ignore, Prepare, Rules
-from edge_omni.llm import silence_native_logs
 from edge_omni.state_head import Evidence, Loudness, above
 from train.hearing.augment import (
     babble,
@@ -44,14 +43,14 @@ Pcm = NDArray[np.float32]
 
 LISTEN, ANSWER, IGNORE = range(3)
 SHARES = {
-    "turn": 0.30,
-    "fragment": 0.13,
-    "interruption": 0.18,
-    "backchannel": 0.14,
-    "to others": 0.09,
-    "background": 0.08,
-    "noise": 0.04,
-    "echo": 0.04,
+    "turn": 0.26,
+    "fragment": 0.12,
+    "interruption": 0.20,
+    "backchannel": 0.20,
+    "to others": 0.10,
+    "background": 0.06,
+    "noise": 0.03,
+    "echo": 0.03,
 }
 """How often each kind of scene is made."""
 OVER = {"turn": 0, "fragment": 0, "interruption": 1, "echo": 1, "backchannel": 0.9, "noise": 0.7}
@@ -375,7 +374,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    silence_native_logs()
     stage = Stage(options.people, options.television, options.left, options.count, options.seed)
     ear = Ear(Assistant(options.bundle, llm=options.llm, threads=1))
     questions = turns(options.count, options.seed + 1)
