@@ -43,14 +43,14 @@ Pcm = NDArray[np.float32]
 
 LISTEN, ANSWER, IGNORE = range(3)
 SHARES = {
-    "turn": 0.26,
-    "fragment": 0.12,
-    "interruption": 0.20,
-    "backchannel": 0.20,
-    "to others": 0.10,
-    "background": 0.06,
-    "noise": 0.03,
-    "echo": 0.03,
+    "turn": 0.30,
+    "fragment": 0.13,
+    "interruption": 0.18,
+    "backchannel": 0.14,
+    "to others": 0.09,
+    "background": 0.08,
+    "noise": 0.04,
+    "echo": 0.04,
 }
 """How often each kind of scene is made."""
 OVER = {"turn": 0, "fragment": 0, "interruption": 1, "echo": 1, "backchannel": 0.9, "noise": 0.7}
