@@ -263,11 +263,15 @@ def _show(rows: list[Row], overall: list[check.Parity], out: Path, llm: Path) ->
     table = Table(title=str(out), title_justify="left")
     for column in ("graph", "weights"):
         table.add_column(column)
-    for column in ("MB", *(["largest difference", "of"] if overall else [])):
+    for column in ("MB", *(["largest difference", "of", "ms", "torch"] if overall else [])):
         table.add_column(column, justify="right")
 
     def numbers(parity: check.Parity | None) -> list[str]:
-        return [] if parity is None else [f"{parity.largest:.1e}", f"{parity.spread:.2g}"]
+        if parity is None:
+            return []
+        times = (parity.seconds, parity.module_seconds)
+        milliseconds = ["" if time is None else f"{1000 * time:.1f}" for time in times]
+        return [f"{parity.largest:.1e}", f"{parity.spread:.2g}", *milliseconds]
 
     for role, kept, megabytes, parity in rows:
         table.add_row(role, kept, f"{megabytes:.1f}", *numbers(parity))

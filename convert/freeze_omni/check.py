@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,27 +28,35 @@ class Parity:
     Attributes:
         largest: the largest difference of two numbers.
         spread: the standard deviation of what the module returns.
+        seconds, module_seconds: the fastest step of each, in one thread; None where many graphs
+            take part.
     """
 
     name: str
     largest: float
     spread: float
+    seconds: float | None = None
+    module_seconds: float | None = None
 
 
 def alone(streaming: Streaming, path: Path, codes: int, seed: int = 0) -> Parity:
     """One graph on random inputs, its state handed on."""
+    torch.set_num_threads(1)
     dice = torch.Generator().manual_seed(seed)
     graph, module = Graph(path), streaming.module
     ours = graph.start()
     theirs = [torch.from_numpy(ours[name].numpy().copy()) for name in streaming.state]
-    pairs = []
+    pairs, times = [], []
     with torch.no_grad():
         for _ in range(STEPS):
             inputs = {
                 name: _random(example, codes, dice) for name, example in streaming.inputs.items()
             }
+            begin = time.perf_counter()
             outputs, ours = graph(ours, **{name: x.numpy() for name, x in inputs.items()})
+            middle = time.perf_counter()
             returned = module(*inputs.values(), *theirs)
+            times.append((middle - begin, time.perf_counter() - middle))
             returned = (returned,) if isinstance(returned, Tensor) else returned
             split = len(streaming.outputs)
             theirs = list(returned[split:])
@@ -55,7 +64,8 @@ def alone(streaming: Streaming, path: Path, codes: int, seed: int = 0) -> Parity
                 (outputs[name].numpy(), value)
                 for name, value in zip(streaming.outputs, returned[:split], strict=True)
             ]
-    return _parity(streaming.role, pairs)
+    seconds, module_seconds = (min(column) for column in zip(*times, strict=True))
+    return replace(_parity(streaming.role, pairs), seconds=seconds, module_seconds=module_seconds)
 
 
 def _random(example: Tensor, codes: int, dice: torch.Generator) -> Tensor:
