@@ -172,6 +172,11 @@ def run(
     torch.set_num_threads(threads)
     found = Bundle(bundle)
     found.verify()
+    if found.manifest.adapter.kind != "token":
+        raise UsageError(
+            f"All of the bundle {found.manifest.name} was trained for its LLM: there is nothing "
+            "to adapt to another one. Bundles that hear tokens, such as `tiny`, can be adapted."
+        )
     if not llm.is_file():
         raise LLMError(f"There is no LLM file {llm}. Check the path given with --llm.")
     digest = sha256(llm)

@@ -124,10 +124,16 @@ def _fill_speaking(model: Model, folder: Path) -> None:
         found.leave_out(r"layers_prefix\.", "left out: its settings do not use it")
     _finish(model, found, "decoder")
     path = folder / "codec" / "final.pt"
-    for part in ("generator", "quantizer"):
+    used = ("generator", "quantizer")
+    for part in used:
         found = weights.read(path, part)
         found.fill(getattr(model.vocoder, part), f"vocoder's {part}")
         _finish(model, found, "codec")
+    model.accounts += [
+        Account("codec/final.pt", name, (), "left out: codes are only decoded here")
+        for name in weights.parts(path)
+        if name not in used
+    ]
 
 
 def _finish(model: Model, found: weights.Weights, part: str) -> None:

@@ -208,6 +208,8 @@ def write(folder: Path, sizes: Sizes, seed: int = 0) -> None:
         {
             "generator": _randomised(vocoder.generator),
             "quantizer": _randomised(vocoder.quantizer),
+            # The published file holds what makes codes, too; nothing here reads it.
+            "encoder": {"conv_pre.bias": torch.zeros(32)},
         },
         folder / "codec" / "final.pt",
     )

@@ -114,12 +114,22 @@ def read(path: Path, part: str | None = None) -> Weights:
     Raises:
         CheckpointError: the file is missing, damaged, or holds more than tensors.
     """
+    return Weights(path, _tensors(path, _part(path, _load(path), part)))
+
+
+def parts(path: Path) -> list[str]:
+    """The names of the dictionaries in a file."""
+    content = _load(path)
+    return [str(name) for name in content] if isinstance(content, Mapping) else []
+
+
+def _load(path: Path) -> Any:
     if not path.is_file():
         raise CheckpointError(
             f"{path} is missing. The checkpoint has to be whole, as it was published."
         )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds more than tensors and is not loaded: it could run code of its own. Use "
@@ -128,7 +138,6 @@ def read(path: Path, part: str | None = None) -> Weights:
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{path} is damaged or no checkpoint ({reason}).") from error
-    return Weights(path, _tensors(path, _part(path, content, part)))
 
 
 def _part(path: Path, content: Any, part: str | None) -> Any:

@@ -263,6 +263,7 @@ def test_every_tensor_is_accounted_for(checkpoint: Path, converted: Path) -> Non
     for name in torch.load(checkpoint / "audiollm" / "final.pt", weights_only=True):
         assert f"| {name} |" in report
     assert "| task_embeddings.weight | 10 x 128 | left out" in report
+    assert "| codec/final.pt | encoder |  | left out" in report
 
 
 def test_a_converted_bundle_is_heard_and_interrupted(converted: Path, llm_file: Path) -> None:
