@@ -99,11 +99,12 @@ def summary(measured: Mapping[str, Any]) -> dict[str, Any]:
     if "first_pcm" not in steps:
         raise EdgeOmniError("No question was answered with a sound: there is nothing to compare.")
     heard_later = sum(turn["steps"]["heard"] for turn in turns)
+    backlog = sum(turn["backlog"] for turn in turns)
     return {
         "memory_peak": measured["memory_peak"],
         "memory_loaded": measured["memory_loaded"],
         "startup": measured["startup"],
-        "listening_cost": (sum(turn["listening"] for turn in turns) + heard_later)
+        "listening_cost": (sum(turn["listening"] for turn in turns) + heard_later - backlog)
         / sum(turn["seconds"] for turn in turns),
         "answering_cost": (sum(turn["speaking"] for turn in turns) - heard_later)
         / sum(turn["speech"] for turn in turns),

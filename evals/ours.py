@@ -21,7 +21,7 @@ class EdgeOmni:
         """See `System.turn`."""
         self._assistant.reset()
         listening, backlog = self._listen(pcm)
-        figures = TurnFigures(name, len(pcm) / RATE, listening)
+        figures = TurnFigures(name, len(pcm) / RATE, listening, backlog=backlog)
         turn = Turn()
         turn.timeline.decide(0.0)
         begin = time.monotonic()

@@ -51,16 +51,16 @@ class Reference:
         self._past = Past([], [])
         self._read(self._tokens(chat.opening.format(system=chat.system)))
         listening, backlog = self._listen(pcm)
-        figures = TurnFigures(name, len(pcm) / RATE, listening)
+        figures = TurnFigures(name, len(pcm) / RATE, listening, backlog=backlog)
         timeline = Timeline()
         timeline.decide(0.0)
         begin = time.monotonic()
         hidden = self._read(self._tokens(chat.answer))
-        heard = time.monotonic() - begin
         samples = sum(part.shape[1] for part in self._answer(hidden, timeline))
         figures.speaking = backlog + time.monotonic() - begin
         figures.speech = samples / self._model.codec.sampling_rate
-        marks = {"heard": heard, **timeline.marks}
+        # The last chunk of the question is heard like the others, there is nothing to add.
+        marks = {"heard": 0.0, **timeline.marks}
         del marks["end_of_speech"], marks["decision"]
         figures.steps = {step: backlog + seconds for step, seconds in marks.items()}
         return figures

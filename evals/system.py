@@ -43,6 +43,7 @@ class TurnFigures:
             decision to answer; no silence timer). `first_pcm` is the first sound.
         speech: length of the answer's sound.
         speaking: from the end of the question until the whole answer was made.
+        backlog: of that, how long listening was still behind.
     """
 
     file: str
@@ -51,6 +52,7 @@ class TurnFigures:
     steps: dict[str, float] = field(default_factory=dict)
     speech: float = 0.0
     speaking: float = 0.0
+    backlog: float = 0.0
 
 
 class System(Protocol):
