@@ -134,7 +134,7 @@ class Conversation:
         of the two is dropped no old turn can be. None if there is no room for that.
         """
         share = self._llm.context // 8
-        if not self._make_room(2 * share):
+        if not self.make_room(2 * share):
             return None
         other = copy.copy(self)
         other._turns, other._ends = list(self._turns), list(self._ends)
@@ -147,10 +147,6 @@ class Conversation:
         """This side of a fork goes on, the other one is forgotten."""
         other._rewind(0)
         self._limit = self._llm.context
-
-    def fits(self, count: int) -> bool:
-        """Whether so many more tokens fit, once what is oldest has been dropped."""
-        return self._make_room(count)
 
     @property
     def position(self) -> int:
@@ -235,7 +231,7 @@ class Conversation:
         characters = 0
         coming = iter(tokens)
         token = next(coming, None)
-        while token is not None and self._make_room(1 + len(self._next_turn)):
+        while token is not None and self.make_room(1 + len(self._next_turn)):
             hidden = self._append([token])
             text = decoder.decode(self._llm.piece(token))
             characters += len(text)
@@ -267,10 +263,10 @@ class Conversation:
         self._begin_turn()
 
     def _append(self, items: list[int] | NDArray[np.float32]) -> NDArray[np.float32]:
-        self._make_room(len(items))
+        self.make_room(len(items))
         return self._llm.append(items, sequence=self._sequence)
 
-    def _make_room(self, count: int) -> bool:
+    def make_room(self, count: int) -> bool:
         """Drop the oldest turns until ``count`` more tokens fit; whether they do now."""
         forked = self._limit < self._llm.context
         while not forked and self.position + count > self._limit and len(self._turns) > 1:

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convert.freeze_omni.codec import folded
 from convert.freeze_omni.model import read
 from edge_omni.bundle import Bundle
 from edge_omni.conversation import Token
@@ -38,6 +39,7 @@ class Reference:
         torch.set_num_threads(CORES)
         self._manifest = Bundle(task.bundle).manifest
         self._model = read(Path(task.checkpoint))
+        folded(self._model.vocoder)
         self._llm = Llama(Path(task.llm))
         self._words = llama_cpp.Llama(task.llm, vocab_only=True, verbose=False)
         self._no_code = torch.zeros(1, 0, dtype=torch.int64)
@@ -133,7 +135,8 @@ class Reference:
     def _sound(self, codes: list[int], left: int, right: int, timeline: Timeline) -> Tensor:
         """Sound [1, n] of codes, without what was decoded for its sake on either side."""
         vocoder, settings = self._model.vocoder, self._manifest.vocoder
-        per, outside = settings["samples_per_code"], -(-settings["delay"] // 600)
+        per = settings["samples_per_code"]
+        outside = -(-settings["delay"] // per)
         first = vocoder.first_state()
         padded = torch.tensor([[*codes, *[-1] * outside]])
         sound, *_ = vocoder(padded, *first.values())

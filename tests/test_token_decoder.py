@@ -11,7 +11,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from convert.export import export
 from convert.freeze_omni import random_checkpoint
 from convert.freeze_omni.bundle import _decoder
 from convert.freeze_omni.graphs import graphs
@@ -52,11 +51,7 @@ def make(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Make:
     folder = tmp_path_factory.mktemp("graphs")
     for streaming in graphs(model):
         if streaming.role.startswith("decoder"):
-            export(
-                streaming.module, streaming.inputs, streaming.outputs, streaming.state,
-                folder / f"{streaming.role}.onnx", dynamic=streaming.dynamic, precision="fp32",
-                growing=streaming.growing,
-            )  # fmt: skip
+            streaming.write(folder / f"{streaming.role}.onnx", "fp32")
 
     def decoder(**changes: Any) -> TokenDecoder:
         text, prefix, step = (

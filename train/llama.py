@@ -84,8 +84,7 @@ class Llama:
     def past(self, tokens: list[int]) -> Past:
         """What the LLM remembers of tokens that stand before every sequence."""
         past = Past([], [])
-        x = self.embeddings[tokens][None]
-        self._read(x, torch.ones(x.shape[:2], dtype=torch.bool, device=self.device), None, past)
+        self.read(self.embeddings[tokens][None], past)
         return past
 
     @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from convert.export import Precision, export
+from convert.export import Precision
 from convert.freeze_omni import check
 from convert.freeze_omni.decoder import EXTRA
 from convert.freeze_omni.encoder import SHIFT, STEP
@@ -117,10 +118,7 @@ def _write_graphs(
     for streaming in graphs(model):
         kept, path = precisions.pop(streaming.role, precision), folder / f"{streaming.role}.onnx"
         with console.status(f"{streaming.role} …"):
-            export(
-                streaming.module, streaming.inputs, streaming.outputs, streaming.state, path,
-                dynamic=streaming.dynamic, precision=kept, growing=streaming.growing,
-            )  # fmt: skip
+            streaming.write(path, kept)
             codes = model.codec.n_codes
             parity = check.alone(streaming, path, codes) if checked else None
         yield streaming.role, kept, path.stat().st_size / 1e6, parity
@@ -131,11 +129,7 @@ def _write_graphs(
 
 def llm_marks(model: Model) -> list[str]:
     """The markers of the chat layout, each of which has to be one token."""
-    text, marks = model.hearing.model.chat_template.replace(AUDIO, ""), []
-    while "<|" in text:
-        mark, _, text = text[text.index("<|") :].partition("|>")
-        marks.append(mark + "|>")
-    return sorted(set(marks))
+    return sorted(set(re.findall(r"<\|.*?\|>", model.hearing.model.chat_template)))
 
 
 def check_llm(model: Model, path: Path, marks: list[str]) -> int:

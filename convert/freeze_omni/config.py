@@ -53,7 +53,8 @@ class Transformer(_Read):
     feed_forward: int = Field(1024, alias="transformer-linear-units")
     layers: int = Field(6, alias="transformer-num-blocks")
     input_layer: Literal["linear", "none"] = Field("linear", alias="transformer-input-layer")
-    positions: Literal["rel-enc"] = Field("abs-enc", alias="transformer-pos-enc-class")  # type: ignore[arg-type]
+    # The reference's default cannot stream: a checkpoint that leaves it is refused as well.
+    positions: Literal["rel-enc"] = Field("abs-enc", alias="transformer-pos-enc-class")
     normalize_before: bool = Field(True, alias="transformer-normalize-before")
     concat_after: bool = Field(False, alias="transformer-concat-after")
     feed_forward_kind: Literal["linear"] = Field(

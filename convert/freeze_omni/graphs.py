@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from convert.export import Precision, export
 from convert.freeze_omni.codec import folded
 from convert.freeze_omni.encoder import SHIFT, STEP
 from convert.freeze_omni.model import Model
@@ -27,6 +29,13 @@ class Streaming:
     state: Mapping[str, Tensor] = field(default_factory=dict)
     dynamic: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     growing: Collection[str] = ()
+
+    def write(self, path: Path, precision: Precision) -> None:
+        """Write the graph with its weights in this precision."""
+        export(
+            self.module, self.inputs, self.outputs, self.state, path,
+            dynamic=self.dynamic, precision=precision, growing=self.growing,
+        )  # fmt: skip
 
 
 class Method(nn.Module):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from convert.export import Precision, export
+from convert.export import Precision
 from convert.freeze_omni import bundle as converter
 from convert.freeze_omni import check, random_checkpoint, random_llm
 from convert.freeze_omni.adapter import Adapter
@@ -57,10 +57,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def write_graphs(model: Model, folder: Path, precision: Precision) -> Iterator[check.Parity]:
     for streaming in graphs(model):
         path = folder / f"{streaming.role}.onnx"
-        export(
-            streaming.module, streaming.inputs, streaming.outputs, streaming.state, path,
-            dynamic=streaming.dynamic, precision=precision, growing=streaming.growing,
-        )  # fmt: skip
+        streaming.write(path, precision)
         yield check.alone(streaming, path, model.codec.n_codes)
 
 
@@ -287,17 +284,13 @@ def test_a_converted_bundle_is_heard_and_interrupted(converted: Path, llm_file: 
     assert loop.turns[-1].text
 
 
-def test_8_bit_weights_are_a_quarter_and_close(model: Model, tmp_path: Path) -> None:
-    if model.decoder.sizes.prefix is False:
-        pytest.skip("one set of sizes is enough")
+def test_8_bit_weights_are_a_quarter_and_close(checkpoint: Path, tmp_path: Path) -> None:
+    model = read(checkpoint)
     streaming = next(graph for graph in graphs(model) if graph.role == "decoder_step")
     sizes, parities = [], []
     for precision in ("fp32", "int8"):
         path = tmp_path / f"{precision}.onnx"
-        export(
-            streaming.module, streaming.inputs, streaming.outputs, streaming.state, path,
-            dynamic=streaming.dynamic, precision=precision, growing=streaming.growing,
-        )  # fmt: skip
+        streaming.write(path, precision)
         sizes.append(path.stat().st_size)
         parities.append(check.alone(streaming, path, model.codec.n_codes))
     assert sizes[1] < 0.5 * sizes[0]
