@@ -23,6 +23,8 @@ from edge_omni.llm import Sampling
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+CURVES = "curves.json"
+"""In a bundle with a state head: what other thresholds than the manifest's would do. For people."""
 
 
 class _Strict(BaseModel):

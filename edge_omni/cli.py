@@ -418,6 +418,23 @@ def duplex(
 
 
 @eval_app.command()
+def full_duplex_bench(
+    folder: Annotated[Path, typer.Argument(help="The benchmark's data, or a part of it.")],
+    bundle: BundleOption = "tiny",
+    llm: LLMOption = None,
+    limit: LimitOption = None,
+    json_path: JsonOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Keep what is said here, for the benchmark's own scripts.")
+    ] = None,
+) -> None:
+    """Turn-taking in the clips of Full-Duplex-Bench v1.0, by its measures."""
+    _checkout("evals.full_duplex_bench").run(
+        folder, bundle=bundle, llm=llm, limit=limit, json_path=json_path, out=out
+    )
+
+
+@eval_app.command()
 def endurance(
     data: Annotated[Path, typer.Argument(help="Folder with the folders to take questions from.")],
     minutes: Annotated[float, typer.Option(min=1, help="Length of the conversation.")] = 60,

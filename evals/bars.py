@@ -6,15 +6,24 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from evals import lengthy, report
+from evals import duplex, lengthy, report
 from evals.measured import Measured
 from evals.page import Row, Section, Table
+from evals.scenes import kinds
 from evals.setup import Setup
 from evals.voice import misheard_words
 
 RATIO, KEPT = 0.95, 0.85
 QUESTION_ERRORS, RECORDING_ERRORS, PHRASES = 0.025, 0.15, 0.79
 ABOVE_TEACHER = 0.03
+RIGHT = {
+    "pause": 0.85, "turn": 0.95, "interruption": 0.9, "backchannel": 0.9,
+    "background speech": 0.85, "noise": 0.85, "echo": 0.98,
+}  # fmt: skip
+"""Of each kind of scene the share that should go as it should."""
+FIRST_SOUND, SILENT = {50: 0.7, 90: 1.1}, 0.4
+"""Seconds: percentiles until the answer's first sound, and the median until an interrupted one is
+silent."""
 MEGABYTES = 110
 
 
@@ -99,5 +108,20 @@ def bars(measured: Measured, setup: Setup) -> Iterator[Bar]:
     faults = [lengthy.measure(item["text"], item["heard"]) for item in answers]
     faulty = sum(any(fault.values()) for fault in faults) if faults else math.nan
     yield Bar(f"of {len(answers)} long answers loop or stop early", faulty, 0, True, digits=0)
+    yield from _conversing(measured, setup)
     size = sum(file.bytes for file in setup.manifest.files.values()) / 1e6
     yield Bar("runtime files without the LLM", size, MEGABYTES, True, 1, 1, " MB")
+
+
+def _conversing(measured: Measured, setup: Setup) -> Iterator[Bar]:
+    for kind in kinds(measured.plan.sets):
+        if kind in RIGHT:
+            right = duplex.right(measured.scenes(setup, kind)).value
+            yield Bar(duplex.TITLES[kind], right, RIGHT[kind], scale=100, digits=0, unit=" %")
+        if kind == "turn":
+            for q, most in FIRST_SOUND.items():
+                found = duplex.quantile(measured.scenes(setup, kind), "first", q)
+                yield Bar(f"— first sound, p{q}", found, most, True, 1000, 0, " ms")
+        if kind == "interruption":
+            found = duplex.quantile(measured.scenes(setup, kind), "stop", 50)
+            yield Bar("— silent, p50", found, SILENT, True, 1000, 0, " ms")

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,12 @@ from edge_omni.dialogue import RATE, Action, Event, Lower, Rules, Yield
 from edge_omni.errors import UsageError
 from edge_omni.loop import Loop, Observer
 from evals import report
+from evals.data import Sets, find
+from evals.jobs import Item, Job
 from evals.rates import Rate
 from evals.room import Stage
-from evals.scenes import KINDS, Materials, Scene, power, scenes
+from evals.scenes import KINDS, Materials, Scene, kinds, power, scenes
+from evals.setup import CONVERSES, Setup, assistant, close, file_hash, setup
 
 COUNT = 40
 LEAD = 0.6  # seconds of silence in front of a scene
@@ -165,6 +169,46 @@ def judge(scene: Scene, stage: Play, told: Sequence[tuple[float, Action]], capti
     return outcome
 
 
+@dataclass(frozen=True)
+class Converse(Job[int]):
+    """Plays the scenes of a kind, by their numbers. The setup's system prompt is ``SYSTEM``."""
+
+    setup: Setup
+    sets: Sets
+    kind: str
+    limit: int | None = None
+    echo: bool = True
+    paced: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}, {self.setup.label}"
+
+    def decided_by(self) -> Any:
+        found = self.sets
+        folders = [*found.questions, *found.slots, *found.recordings]
+        sounds = [path for folder in folders for path in sorted(folder.iterdir())]
+        sounds += [found.noise] if found.noise else []
+        return [
+            self.setup.parts(*CONVERSES), self.setup.brain("residual"), self.setup.brain("prefix"),
+            self.setup.system, self.kind, self.echo, self.paced, list(map(file_hash, sounds)),
+        ]  # fmt: skip
+
+    def inputs(self) -> list[int]:
+        return list(range(self.limit or COUNT))
+
+    def measure(self, one: int) -> Item:
+        scene = _scenes(self.setup, self.sets, self.kind, max(self.limit or 0, COUNT))[one]
+        able = assistant(self.setup)
+        return asdict(play(able, scene, echo=self.echo, gain=1.0, paced=self.paced))
+
+
+@cache
+def _scenes(setup: Setup, sets: Sets, kind: str, count: int) -> list[Scene]:
+    level = power(assistant(setup).say(WORDING).audio)
+    return list(scenes(kind, Materials.of(sets, level, count), count, level))
+
+
 def run(
     folder: Path,
     *,
@@ -185,37 +229,43 @@ def run(
     unknown = set(tasks or ()) - set(KINDS)
     if unknown:
         raise UsageError(f"No task {', '.join(unknown)}: there are {', '.join(KINDS)}.")
-    assistant = Assistant(bundle, llm=llm, system=SYSTEM, threads=1)
-    level = power(assistant.say(WORDING).audio)
-    count = limit or COUNT
-    materials = Materials.of(folder, level, max(count, COUNT))
-    played: dict[str, list[Outcome]] = {}
-    for kind in tasks or KINDS:
-        made = list(scenes(kind, materials, count, level))
-        played[kind] = [
-            play(assistant, scene, echo=echo, gain=1.0, paced=paced)
-            for scene in report.progress(made, kind)
-        ]
-    figures = {
-        "tasks": {kind: summary(outcomes) for kind, outcomes in played.items() if outcomes},
-        "scenes": [asdict(outcome) for outcomes in played.values() for outcome in outcomes],
+    sets = find(folder)
+    who = replace(setup(bundle, llm), system=SYSTEM, threads=1)
+    played = {
+        kind: Converse(who, sets, kind, limit, echo, paced).run()
+        for kind in kinds(sets)
+        if not tasks or kind in tasks
     }
-    assistant.close()
+    close()
+    figures = {
+        "tasks": {kind: summary(items) for kind, items in played.items()},
+        "scenes": [item for items in played.values() for item in items],
+    }
     _show(figures["tasks"])
     report.save(json_path, figures)
     return figures
 
 
-def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def right(items: Sequence[Item]) -> Rate:
+    """Scenes that went right, of those that could be played."""
+    return Rate.of((float(item["right"]), 1.0) for item in items if not item["void"])
+
+
+def quantile(items: Sequence[Item], name: str, q: float) -> float:
+    """Percentile ``q`` of ``first`` or ``stop`` over the scenes that have one, in seconds."""
+    times = [item[name] for item in items if not item["void"] and not math.isnan(item[name])]
+    return float(np.percentile(times, q)) if times else math.nan
+
+
+def summary(items: Sequence[Item]) -> dict[str, Any]:
     """The share of scenes that went right, and times in seconds."""
-    counted = [outcome for outcome in outcomes if not outcome.void]
-    right = Rate.of((float(outcome.right), 1.0) for outcome in counted).interval()
-    figures: dict[str, Any] = {"scenes": len(counted), "right": asdict(right)}
+    counted = [item for item in items if not item["void"]]
+    figures: dict[str, Any] = {"scenes": len(counted), "right": asdict(right(items).interval())}
     for name in ("first", "stop"):
-        times = [getattr(o, name) for o in counted if not math.isnan(getattr(o, name))]
-        if times:
-            figures[name] = {f"p{q}": float(np.percentile(times, q)) for q in (50, 90)}
-    figures["lowered"] = sum(outcome.lowered > 0 for outcome in counted) / max(1, len(counted))
+        times = {f"p{q}": quantile(items, name, q) for q in (50, 90)}
+        if not math.isnan(times["p50"]):
+            figures[name] = times
+    figures["lowered"] = sum(item["lowered"] > 0 for item in counted) / max(1, len(counted))
     return figures
 
 

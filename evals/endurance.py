@@ -20,7 +20,7 @@ from rich.table import Table
 from edge_omni.assistant import Assistant, Turn
 from edge_omni.audio.voice_activity import FRAME
 from edge_omni.loop import Loop, Observer
-from evals import report
+from evals import data, report
 from evals.duplex import WORDING
 from evals.machine import resident_memory
 from evals.room import RATE, Stage
@@ -109,7 +109,7 @@ def run(
     """Talk for so many minutes and show how it went, in parts."""
     report.check(json_path)
     assistant = Assistant(bundle, llm=llm, threads=1)
-    materials = Materials.of(folder, power(assistant.say(WORDING).audio), 150)
+    materials = Materials.of(data.find(folder), power(assistant.say(WORDING).audio), 150)
     assistant.reset()
     talk = Talk(materials.turns, assistant, 60 * minutes)
     turns: list[Turn] = []

@@ -9,10 +9,11 @@ from datetime import date
 from pathlib import Path
 
 from edge_omni.errors import EdgeOmniError, LLMError, UsageError
-from evals import answers, bars, hearing, method, page, report, speaking, work
+from evals import answers, bars, hearing, method, page, report, speaking, turns, work
 from evals.data import find
 from evals.measured import Measured
 from evals.plan import Plan
+from evals.scenes import kinds
 from evals.setup import Setup, setup
 
 
@@ -62,6 +63,7 @@ def run(
             speaking.voice(measured),
             speaking.manner(measured),
             speaking.long_answers(measured),
+            *([turns.section(measured)] if kinds(plan.sets) else []),
             method.section(measured),
         ],
         [*_failures(done, len(plan.jobs()))],

@@ -80,6 +80,10 @@ class Measured:
         """The sentences of the ablation."""
         return self.items(self.plan.ablated(setup, top_k, prefix))
 
+    def scenes(self, setup: Setup, kind: str) -> list[Item]:
+        """What came of the scenes of a kind."""
+        return self.items(self.plan.converse(setup, kind))
+
     def long_answers(self, setup: Setup | None) -> list[Item]:
         """Long answers as they were spoken."""
         return self.items(self.plan.long_answers(setup))

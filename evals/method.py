@@ -18,8 +18,9 @@ def section(measured: Measured) -> Section:
     """Bundles, LLMs, sets, libraries, machine and seed."""
     return Section(
         "How it was measured",
-        "One process for each measurement, one thread in each process; nothing here depends on how "
-        "fast the machine is. The same bundle, LLM, sets, libraries and seed give the same tables.",
+        "One process for each measurement, one thread in each process; nothing but the times in "
+        "turn-taking depends on how fast the machine is. The same bundle, LLM, sets, libraries and "
+        "seed give the same tables.",
         [Table("", ("", ""), list(_rows(measured)), numbers=False)],
     )
 

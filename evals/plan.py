@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evals import lengthy, voice
 from evals.captions import Hear
 from evals.data import Sets
+from evals.duplex import SYSTEM, Converse
 from evals.jobs import Job
 from evals.qa import Ask, Read
+from evals.scenes import kinds
 from evals.setup import Setup
 from evals.voice import Speak
 
@@ -58,6 +60,8 @@ class Plan:
         jobs: list[Job[Any]] = []
         for setup in (*self.setups, None):
             jobs += [*self.spoken(setup), *self._hearing(setup)]
+        for setup in self.setups:
+            jobs += [self.converse(setup, kind) for kind in kinds(self.sets)]
         for setup in self.setups:
             jobs += [self.long_answers(setup)]
             jobs += [self.ablated(setup, top_k, p) for p in (True, False) for top_k in TOP_K]
@@ -112,6 +116,10 @@ class Plan:
         """The first sentences, with another top-k than the bundle's, or without the prefix."""
         texts = voice.sentences(self.limit)[:ABLATED]
         return Speak(setup, f"{voice.TITLE} to {ABLATED}", texts, top_k, prefix)
+
+    def converse(self, setup: Setup, kind: str) -> Converse:
+        """Scenes of one kind."""
+        return Converse(replace(setup, system=SYSTEM, threads=1), self.sets, kind, self.limit)
 
     def long_answers(self, setup: Setup | None) -> Speak:
         """Long answers."""

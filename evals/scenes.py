@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,9 +76,8 @@ class Materials:
     noise: Pcm | None
 
     @classmethod
-    def of(cls, folder: Path, level: float, limit: int) -> Materials:
-        """What a folder of measuring sets holds, brought to ``level`` dB of full scale."""
-        found = data.find(folder)
+    def of(cls, found: data.Sets, level: float, limit: int) -> Materials:
+        """What measuring sets hold, brought to ``level`` dB of full scale."""
         paths = [
             [item.audio for item in data.questions(place, limit)] for place in found.questions
         ] + [[item.audio for item in data.slots(place, limit)] for place in found.slots]
@@ -143,14 +141,16 @@ def _interruption(materials: Materials, i: int, level: float) -> Pcm:
 
 
 def _backchannel(materials: Materials, i: int, level: float) -> Pcm:
-    return _said(BACKCHANNELS[i % len(BACKCHANNELS)], i, level)
+    return _said(BACKCHANNELS, i, level)
 
 
 def _to_others(materials: Materials, i: int, level: float) -> Pcm:
-    return _said(TO_OTHERS[i % len(TO_OTHERS)], i, level)
+    return _said(TO_OTHERS, i, level)
 
 
-def _said(text: str, number: int, level: float) -> Pcm:
+def _said(texts: Sequence[str], i: int, level: float) -> Pcm:
+    """The texts in turn, by another voice in each round."""
+    text, number = texts[i % len(texts)], i + i // len(texts)
     return levelled(trimmed(strangers().say(text, number)), level)
 
 
@@ -177,3 +177,12 @@ _OVER: dict[str, Callable[[Materials, int, float], Pcm | None]] = {
     "noise": _noise,
 }
 KINDS = ("pause", "turn", *_OVER, "echo")
+
+
+def kinds(found: data.Sets) -> list[str]:
+    """The kinds of scenes that these measuring sets are enough for."""
+    if not (found.questions or found.slots):
+        return []
+    missing = {"background speech"} if not found.recordings else set()
+    missing |= {"noise"} if found.noise is None else set()
+    return [kind for kind in KINDS if kind not in missing]

@@ -12,13 +12,14 @@ from typing import Any
 
 from edge_omni.adaptation import Adaptation, Role, find
 from edge_omni.assistant import Assistant
-from edge_omni.bundle import Bundle, Manifest
+from edge_omni.bundle import CURVES, Bundle, Manifest
 from edge_omni.fetch import sha256
 from evals.judge import Judge
 
 HEARS = ("encoder", "adapter")
 ANSWERS = (*HEARS, "chat")
 SPEAKS = ("decoder", "vocoder", "speech", "chat")
+CONVERSES = (*HEARS, *SPEAKS, "state", "dialogue")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Setup:
         llm: another GGUF file than the bundle's own.
         adapted: whether to use what was trained for the LLM, where there is something.
         seed: of the voice.
+        system: another system prompt than the bundle's.
+        threads: to compute with; as the environment says when None.
     """
 
     bundle: Path
@@ -38,6 +41,8 @@ class Setup:
     llm: Path | None = None
     adapted: bool = True
     seed: int = 0
+    system: str | None = None
+    threads: int | None = None
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -51,7 +56,8 @@ class Setup:
             llm=self.llm,
             adapted=self.adapted,
             seed=self.seed,
-            threads=threads(),
+            system=self.system,
+            threads=self.threads or threads(),
         )
 
     def parts(self, *names: str) -> dict[str, Any]:
@@ -67,7 +73,7 @@ class Setup:
                 name: file.sha256
                 for name, file in manifest.files.items()
                 if (name in roles and roles[name].partition("_")[0] in names)
-                or not name.endswith((".md", ".onnx"))
+                or not (name.endswith((".md", ".onnx")) or name == CURVES)
             },
             "settings": manifest.model_dump(mode="json", include=set(names)),
         }

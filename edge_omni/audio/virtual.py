@@ -98,11 +98,14 @@ class FileDevice:
         self._queue.clear()
         self.queued = 0
 
-    def recording(self) -> NDArray[np.float32]:
-        """What the speaker has played, from the first sound on: float32 [n]."""
-        whole = np.concatenate([*self._recording, np.empty(0, np.float32)])
-        loud = np.flatnonzero(whole)
-        return whole[loud[0] : loud[-1] + 1] if len(loud) else whole[:0]
+    def recording(self, *, whole: bool = False) -> NDArray[np.float32]:
+        """What the speaker has played, from its first sound to its last, or with ``whole`` from
+        the microphone's first sample on: float32 [n]."""
+        recorded = np.concatenate([*self._recording, np.empty(0, np.float32)])
+        if whole:
+            return recorded
+        loud = np.flatnonzero(recorded)
+        return recorded[loud[0] : loud[-1] + 1] if len(loud) else recorded[:0]
 
     def _play(self) -> NDArray[np.float32]:
         """What the speaker plays in a tick, silence included: float32 [n] at its rate."""

@@ -12,7 +12,7 @@ import pytest
 
 from edge_omni.bundle import MANIFEST
 from edge_omni.errors import EdgeOmniError
-from evals import lengthy, measure, page, plan, speaking
+from evals import lengthy, measure, page, plan, scenes, speaking
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
@@ -27,6 +27,7 @@ def short() -> Iterator[None]:
         patch.setattr(plan, "TOP_K", (1, 2))
         patch.setattr(speaking, "TOP_K", (1, 2))
         patch.setattr(lengthy, "WORDS", 15)
+        patch.setattr(scenes, "KINDS", ("turn", "interruption"))
         for name in ("OMP_NUM_THREADS", "EDGE_OMNI_THREADS"):
             patch.setenv(name, "1")
         yield
@@ -81,6 +82,8 @@ def test_the_report_holds_every_table_with_figures_in_it(out: Path) -> None:
     assert "Without its pre-network" in text
     assert "words per minute" in rows(text, "## How it speaks")
     assert rows(text, "## Long answers")["tiny"][:3] == ["1", "0", "0"]
+    assert rows(text, "as they should")["turn over: answered"][0] == "100 % (100 to 100)"
+    assert re.search(r"\| end of the turn to first sound, p50 \| \d+ ms \|", text)
     assert rows(text, "## Bars")["runtime files without the LLM"][-1] == "met"
     assert "SmolLM2" in rows(text, "## How it was measured")["LLM of tiny"][0]
     assert "nan" not in text
@@ -119,7 +122,8 @@ def test_two_bundles_stand_side_by_side_and_share_what_they_have_in_common(
     before = figures(out)
     measure.run(data, out, bundle=bare_bundle, other=other, limit=1, jobs=2)
     new = set(figures(out)) - set(before)
-    assert [path.name.rpartition("-")[0] for path in new] == ["speak-greedy-long-answers"]
+    names = sorted(path.name.rpartition("-")[0] for path in new)
+    assert names == ["interruption-greedy", "speak-greedy-long-answers", "turn-greedy"]
     text = (out / "report.md").read_text()
     assert "| tiny | greedy | greedy above tiny, points |" in text
     assert rows(text, "questions, word error rate")["clean"][2] == "+0.0 (+0.0 to +0.0)"
@@ -130,7 +134,7 @@ def test_two_bundles_stand_side_by_side_and_share_what_they_have_in_common(
 def test_what_fails_is_told_and_the_rest_is_there(data: Path, out: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(data, tmp_path / "broken"))
     (broken / "orders" / "question.wav").write_bytes(b"no sound")
-    with pytest.raises(EdgeOmniError, match=r"2 of \d+ measurements failed"):
+    with pytest.raises(EdgeOmniError, match=r"4 of \d+ measurements failed"):
         measure.run(broken, out, limit=1, jobs=1)
     text = (out / "report.md").read_text()
     assert "hear tiny, orders, clean: " in text
