@@ -154,6 +154,8 @@ class Rules:
         prepare: probability of ``answer`` above which the answer is begun, unheard.
         interrupt: probability of anything but ``ignore`` above which the answer stops.
         over_answer: probability of ``answer`` above which the answer stops.
+        judgements: how many in a row must be above either before it does; a head that is asked
+            again and again errs now and then, seldom twice.
         nothing: probability of ``ignore`` above which what is said over the answer is taken for
             nothing, as long as it stays there.
     """
@@ -174,6 +176,7 @@ class Rules:
     prepare: float = 0.3
     interrupt: float = 0.7
     over_answer: float = 1.0
+    judgements: int = 1
     nothing: float = 0.5
 
 
@@ -187,6 +190,7 @@ class _Speech:
         voiced: samples of voice in it.
         lowered: whether the answer is played more quietly for it.
         ignored: whether the state head takes it for nothing, so far.
+        wanted: judgements in a row by which it wants the floor.
     """
 
     start: int
@@ -194,6 +198,7 @@ class _Speech:
     voiced: int
     lowered: bool = False
     ignored: bool = False
+    wanted: int = 0
 
 
 @dataclass
@@ -322,7 +327,9 @@ class Dialogue:
     def _state(self, event: StateProbabilities, speech: _Speech) -> list[Action]:
         if self.floor is Floor.ASSISTANT:
             wanted = 1 - event.ignore > self.rules.interrupt
-            if wanted or event.answer > self.rules.over_answer:
+            wanted = wanted or event.answer > self.rules.over_answer
+            speech.wanted = speech.wanted + 1 if wanted else 0
+            if speech.wanted >= self.rules.judgements:
                 return self._give_way()
             speech.ignored = event.ignore > self.rules.nothing
             return self._raise(speech) if speech.ignored else []

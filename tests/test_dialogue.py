@@ -301,3 +301,14 @@ def test_speech_over_the_answer_that_wants_an_answer_stops_it() -> None:
     assert dialogue.handle(StateProbabilities(0.9, 0.1, 0.0)) == []
     assert dialogue.handle(StateProbabilities(0.3, 0.6, 0.1)) == [Yield(16_000)]
     assert dialogue.floor is Floor.USER
+
+
+def test_as_many_judgements_in_a_row_as_wanted_stop_the_answer() -> None:
+    dialogue = speaking(Rules(interrupt=0.7, judgements=2, over_voiced=1e6))
+    hear(dialogue, 0.4, voiced=True)
+    wanted, nothing = StateProbabilities(0.5, 0.4, 0.1), StateProbabilities(0.2, 0.2, 0.6)
+    for _ in range(3):
+        assert dialogue.handle(wanted) == []
+        assert Yield not in kinds(dialogue.handle(nothing))
+    assert dialogue.handle(wanted) == []
+    assert dialogue.handle(wanted) == [Yield(8_000)]
