@@ -1,4 +1,4 @@
-"""Export the state head.
+"""Export the state head, and beside it the curves that its thresholds are chosen by.
 
 python -m convert.state_head RUN/general.head.pt --out models/tiny/state_head.onnx
 """
@@ -6,6 +6,7 @@ python -m convert.state_head RUN/general.head.pt --out models/tiny/state_head.on
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from convert.export import export, rounded
 from edge_omni.adapter import FRAMES, TOKENS
+from edge_omni.bundle import CURVES
 from train import checkpoint
 from train.turns.head import FACTS, StateHead, build
 
@@ -51,6 +53,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     write(build(checkpoint.read(options.checkpoint)["model"]), options.out)
+    told = options.checkpoint.with_name(options.checkpoint.name.replace(".head.pt", ".curves.json"))
+    shutil.copyfile(told, options.out.with_name(CURVES))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,10 @@ RATE = 16_000
 FORTUNES = Path("/usr/share/games/fortunes")
 FLITE_VOICES = ("awb", "rms", "slt", "kal16")
 FESTIVAL_VOICES = ("cmu_us_slt_arctic_hts", "kal_diphone", "ked_diphone")
-ESPEAK_VOICES = ("en-us", "en-gb", "en-us+f2", "en-gb-x-rp+m3", "en-029", "en-gb-scotland")
+ESPEAK_VOICES = (
+    "en-us", "en-gb", "en-us+f2", "en-us+f4", "en-gb+f3", "en-us+f5", "en-gb-x-rp+m3", "en-029",
+    "en-gb-scotland",
+)  # fmt: skip
 HOURS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve")
 TEMPLATES = (
     "What is {a} {n}?",
@@ -103,31 +106,37 @@ class Voices:
     def speak(self, text: str, dice: random.Random) -> NDArray[np.float32]:
         """``text`` by a voice drawn at random, at a drawn speed and pitch: float32 at 16 kHz."""
         kind = dice.random()
+        # Read at another rate, speed and pitch shift together: one voice becomes several speakers.
+        # Most of them are men: who is to have a high voice must speak more slowly before.
+        high = dice.random() < 0.4
+        shift = dice.uniform(1.12, 1.32) if high else dice.uniform(0.88, 1.14)
+        slower = shift if high else 1.0
         if kind < 0.35:
-            options = SynthesisConfig(length_scale=dice.uniform(0.85, 1.25))
+            options = SynthesisConfig(length_scale=slower * dice.uniform(0.85, 1.25))
             sounds = list(self._piper.synthesize(text, options))
             pcm = np.concatenate([sound.audio_float_array for sound in sounds])
             rate = sounds[0].sample_rate
         else:
-            pcm, rate = _command(text, dice, kind)
-        # Read at another rate, speed and pitch shift together: one voice becomes several speakers.
-        pcm = soxr.resample(pcm, rate * dice.uniform(0.88, 1.14), RATE)
-        return np.asarray(pcm, dtype=np.float32)
+            pcm, rate = _command(text, dice, kind, slower)
+        return np.asarray(soxr.resample(pcm, rate * shift, RATE), dtype=np.float32)
 
 
-def _command(text: str, dice: random.Random, kind: float) -> tuple[NDArray[np.float32], int]:
+def _command(
+    text: str, dice: random.Random, kind: float, slower: float
+) -> tuple[NDArray[np.float32], int]:
     """``text`` by a voice that is a program: samples and their rate."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
         if kind < 0.65:
-            stretch = f"duration_stretch={dice.uniform(0.85, 1.3):.2f}"
+            stretch = f"duration_stretch={slower * dice.uniform(0.85, 1.3):.2f}"
             voice = dice.choice(FLITE_VOICES)
             _run(["flite", "-voice", voice, "--setf", stretch, "-t", text, "-o", str(path)], "")
         elif kind < 0.8:
             voice = f"(voice_{dice.choice(FESTIVAL_VOICES)})"
-            _run(["text2wave", "-eval", voice, "-o", str(path)], text)
+            stretch = f"(Parameter.set 'Duration_Stretch {slower:.2f})"
+            _run(["text2wave", "-eval", f"(begin {voice} {stretch})", "-o", str(path)], text)
         else:
-            voice, speed = dice.choice(ESPEAK_VOICES), str(dice.randint(130, 185))
+            voice, speed = dice.choice(ESPEAK_VOICES), str(round(dice.randint(130, 185) / slower))
             _run(["espeak-ng", "-v", voice, "-s", speed, "-w", str(path), text], "")
         pcm, rate = soundfile.read(path, dtype="float32")
     return pcm, rate

@@ -34,6 +34,8 @@ NOISE, ROWS, INPUTS, INNER = 1.5, 0.5, 0.5, 0.3
 FACTS = 5
 SILENCE, OVER = 0, 2
 """Places among them."""
+JUDGEMENTS = 2
+"""So many in a row stop an answer."""
 
 
 def goes_on(silence: Tensor) -> Tensor:
@@ -254,31 +256,49 @@ def curve(head: StateHead, points: Points) -> list[dict[str, float]]:
     return found
 
 
-def over_curve(head: StateHead, points: Points) -> list[dict[str, float]]:
-    """What each threshold of ``interrupt`` would do where the assistant has the floor: in which
-    share of the scenes it stops, of those that call for it and of those that do not."""
-    chosen = points.facts[:, 2] == 1
+def over_curve(
+    head: StateHead, points: Points, judgements: int = JUDGEMENTS
+) -> list[dict[str, float]]:
+    """What each threshold of ``interrupt`` would do where the assistant has the floor, with so many
+    ``judgements`` in a row above it: in which share of the scenes the answer stops, of those that
+    call for it (at all, and within 0.3 s of the first judgement) and of those that do not."""
+    chosen = points.facts[:, OVER] == 1
     told = 1 - measure(head, points)[chosen, 2]
-    scene, voiced = points.scene[chosen], points.facts[chosen, 1].expm1()
+    scene, kind_of = points.scene[chosen], points.kind[chosen]
+    known = in_a_row(told, scene, judgements)
+    begun = torch.ones_like(scene, dtype=torch.bool)
+    begun[1:] = scene[1:] != scene[:-1]
+    number = torch.arange(len(scene))
+    number = number - torch.where(begun, number, 0).cummax(0).values
     kinds = list(SHARES)
-    kind_of = points.kind[chosen]
     wanted = kind_of == kinds.index("interruption")
     others = kind_of == kinds.index("to others")
+    listening = kind_of == kinds.index("backchannel")
     found = []
     for threshold in THRESHOLDS:
         row: dict[str, float] = {"interrupt": threshold}
-        for name, kind in (
-            ("stops", wanted),
-            ("stops_for_others", others),
-            ("stops_wrongly", ~wanted & ~others),
+        for name, kind, judged in (
+            ("stops", wanted, wanted),
+            ("stops_in_0.3", wanted, wanted & (number < 4)),
+            ("stops_for_backchannels", listening, listening),
+            ("stops_for_others", others, others),
+            ("stops_for_noise", ~(wanted | others | listening), ~(wanted | others | listening)),
         ):
-            scenes = scene[kind].unique()
-            stopped = scene[kind & (told > threshold)].unique()
-            row[name] = len(stopped) / max(1, len(scenes))
-        early = wanted & (voiced < 0.35)
-        stopped = scene[early & (told > threshold)].unique()
-        row["stops_in_0.35"] = len(stopped) / max(1, len(scene[early].unique()))
+            stopped = scene[judged & (known > threshold)].unique()
+            row[name] = len(stopped) / max(1, len(scene[kind].unique()))
         found.append({name: round(value, 3) for name, value in row.items()})
+    return found
+
+
+def in_a_row(told: Tensor, scene: Tensor, count: int) -> Tensor:
+    """The smallest of the last ``count`` of what was told [n] of the same scene; 0 before there are
+    so many."""
+    found = told.clone()
+    for back in range(1, count):
+        earlier = torch.zeros_like(told)
+        same = scene[back:] == scene[:-back]
+        earlier[back:] = torch.where(same, told[:-back], 0)
+        found = torch.minimum(found, earlier)
     return found
 
 
@@ -306,8 +326,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures = report(head, judge)
     checkpoint.write(path.with_suffix(".head.pt"), {"model": head.state_dict()})
     print(json.dumps(figures, indent=1))
-    for row in (*curve(head, judge), *over_curve(head, judge)):
+    curves = {"answer": curve(head, judge), "interrupt": over_curve(head, judge)}
+    for row in itertools.chain(*curves.values()):
         print(*(f"{name} {value}" for name, value in row.items()), sep="  ")
+    told = {"scenes": len(judge.scene.unique()), "judgements": JUDGEMENTS, "curves": curves}
+    path.with_suffix(".curves.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from edge_omni.assistant import Assistant
 from edge_omni.audio.echo import FrontEnd
 from edge_omni.audio.voice_activity import FRAME, VoiceActivity
 from edge_omni.dialogue import Audio, Dialogue, Feed, Floor, Ignore, Prepare, Rules
+from edge_omni.loop import EVERY
 from edge_omni.state_head import Evidence, Loudness, above
 from train.hearing.augment import (
     babble,
@@ -37,31 +38,37 @@ from train.hearing.augment import (
 )
 from train.hearing.data import read
 from train.hearing.synthesis import RATE, Voices
+from train.turns.hum import hum
 from train.turns.texts import SAID, turns
 
 Pcm = NDArray[np.float32]
 
 LISTEN, ANSWER, IGNORE = range(3)
 SHARES = {
-    "turn": 0.30,
-    "fragment": 0.13,
-    "interruption": 0.18,
-    "backchannel": 0.14,
-    "to others": 0.09,
-    "background": 0.08,
+    "turn": 0.24,
+    "fragment": 0.11,
+    "interruption": 0.20,
+    "backchannel": 0.20,
+    "to others": 0.12,
+    "background": 0.06,
     "noise": 0.04,
-    "echo": 0.04,
+    "echo": 0.03,
 }
 """How often each kind of scene is made."""
 OVER = {"turn": 0, "fragment": 0, "interruption": 1, "echo": 1, "backchannel": 0.9, "noise": 0.7}
 """How often it is said while the assistant speaks; else two times of three."""
 IGNORED = {"backchannel", "to others", "background", "noise", "echo"}
-EARLY = (0, 4, 8, 14)
-"""Frames after its first sign at which speech over the answer is judged, and after these ..."""
+EARLY = 48
+"""Frames after its first sign for which speech over the answer is judged as often as it will be,
+and after these ..."""
 LATER = 24
 """... one in so many."""
-AFTER = (10,)
+AFTER = (12,)
 """Frames of silence behind it at which it is judged once more."""
+HUMS = 0.25
+"""Share of backchannels that hold no word."""
+OWN = 200
+"""Sentences that the assistant says."""
 FADE = RATE // 8
 """Samples at the end of what is said in which nothing more is to be heard."""
 SHARD = 40
@@ -121,6 +128,7 @@ class Stage:
         self._people, self._television, self._left = people, television, left
         self._turns = turns(count, seed)
         self._seed = seed
+        self._answers: dict[int, Pcm] = {}
 
     def scene(self, number: int) -> Scene:
         """The scene with this number, the same for the same seed."""
@@ -162,6 +170,8 @@ class Stage:
             if self._left and dice.random() < 0.5:
                 return _some(read(dice.choice(self._left)), dice)
             return _silence(dice.uniform(2, 4))
+        if kind == "backchannel" and dice.random() < HUMS:
+            return hum(draw)
         if kind == "background":
             long = np.concatenate(
                 [self._anyone(number + i, dice) for i in range(dice.randint(1, 2))]
@@ -182,6 +192,13 @@ class Stage:
             return _trimmed(_some(read(dice.choice(recordings)), dice))
         return self._voices.speak(self._turns[number % len(self._turns)], dice)
 
+    def _own(self, number: int) -> Pcm:
+        """Something that the assistant says."""
+        if number not in self._answers:
+            text = self._turns[number % len(self._turns)]
+            self._answers[number] = self._voices.own(text)
+        return self._answers[number]
+
     def _noise(
         self, samples: int, loud: float, dice: random.Random, draw: np.random.Generator
     ) -> Pcm:
@@ -196,8 +213,7 @@ class Stage:
         """What the front end leaves of ``near`` while the assistant speaks, for the two uses."""
         if dice.random() < 0.15:  # headphones
             return near, near
-        texts = [self._turns[dice.randrange(len(self._turns))] for _ in range(2)]
-        far = np.concatenate([self._voices.own(text) for text in texts])
+        far = np.concatenate([self._own(dice.randrange(OWN)) for _ in range(2)])
         far = np.resize(far, len(near) + FRAME)[: len(near)]
         late = np.pad(far, (int(dice.uniform(0.02, 0.05) * RATE), 0))[: len(near)]
         echo = _at_level(reverberate(late, draw), loud + dice.uniform(-18, 3))
@@ -343,7 +359,9 @@ class Ear:
 def _judged(frames: int, dialogue: Dialogue) -> bool:
     """Whether speech over the answer is judged so many frames after its first sign."""
     silent = round(dialogue.silence * RATE / FRAME)
-    return frames in EARLY or (silent == 0 and frames % LATER == 0) or silent in AFTER
+    if frames < EARLY:
+        return frames % EVERY == 0
+    return (silent == 0 and frames % LATER == 0) or silent in AFTER
 
 
 def load(*folders: Path) -> Points:
