@@ -37,11 +37,13 @@ class Turn:
         sample_rate: of ``audio``.
         timeline: when the steps happened.
         interrupted: whether the user spoke over the answer and it stopped; ``text`` ends there.
+        continued: whether this is the rest of an answer that was interrupted for nothing.
     """
 
     caption: str = ""
     text: str = ""
     interrupted: bool = False
+    continued: bool = False
     audio: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     sample_rate: int = 0
     timeline: Timeline = field(default_factory=Timeline)

@@ -123,6 +123,8 @@ class Conversation:
         self._limit = self._llm.context
         self._llm.append(self._opening, sequence=self._sequence)
         self._turns: list[int] = []
+        self._closed: list[tuple[int, int]] = []
+        self._closed_before: list[int] = []
         self._begin_turn()
 
     # Forks
@@ -137,7 +139,7 @@ class Conversation:
         if not self.make_room(2 * share):
             return None
         other = copy.copy(self)
-        other._turns, other._ends = list(self._turns), list(self._ends)
+        other._turns, other._said = list(self._turns), list(self._said)
         other._sequence = 1 - self._sequence
         self._limit = other._limit = self.position + share
         self._llm.fork(self._sequence, other._sequence)
@@ -162,7 +164,10 @@ class Conversation:
             self._append(self._prompt)
         self._settled = self._heard_from = self.position
         self._tentative = np.empty((0, self._llm.width), np.float32)
-        self._ends: list[int] = []
+        # Tokens of the answer, each with the number of characters up to its end; and tokens that
+        # were said before it was interrupted and went on.
+        self._said: list[tuple[int, int]] = []
+        self._before: list[int] = []
         self._answer_start: int | None = None
         self._head = np.zeros(self._llm.width, np.float32)
         self.heard = self._head
@@ -204,8 +209,8 @@ class Conversation:
         self.begin_answer()
         if self._llm.newest != self._sequence:  # it has read something else since
             self._rewind(self.position - 1)
-            self._append(self._answer[-1:])
-        self._llm.begin_sampling(sampling, seed)
+            self._append((self._before or self._answer)[-1:])
+        self._llm.begin_sampling(sampling, seed, self._before)
         sampled = (self._llm.sample() for _ in range(limit))
         yield from self._read(itertools.takewhile(lambda t: not self._llm.ends_answer(t), sampled))
 
@@ -235,7 +240,7 @@ class Conversation:
             hidden = self._append([token])
             text = decoder.decode(self._llm.piece(token))
             characters += len(text)
-            self._ends.append(characters)
+            self._said.append((token, characters))
             # Sampled at once: until this goes on, the LLM may have read something else.
             token = next(coming, None)
             yield Token(text, hidden)
@@ -244,9 +249,8 @@ class Conversation:
         """What was not heard was not said: forget the answer after so many characters."""
         if self._answer_start is None:
             return
-        kept = sum(end <= characters for end in self._ends)
-        del self._ends[kept:]
-        self._rewind(self._answer_start + kept)
+        del self._said[_kept(self._said, characters) :]
+        self._rewind(self._answer_start + len(self._said))
 
     def withdraw_answer(self) -> None:
         """Nothing of the answer was heard: the user's turn is open again."""
@@ -255,12 +259,27 @@ class Conversation:
         self._rewind(self._answer_start - len(self._answer))
         self._settled = self.position
         self._tentative = self._tentative[:0]
-        self._ends, self._answer_start = [], None
+        self._said, self._answer_start = [], None
 
     def end_answer(self) -> None:
         """Close the answer; the next user turn begins."""
         self._append(self._next_turn)
+        closed, before = self._said, self._before
         self._begin_turn()
+        self._closed, self._closed_before = closed, before
+
+    def reopen_answer(self, characters: int) -> bool:
+        """Take the user's turn back and go on with the answer before it, behind so many
+        ``characters`` of it; whether that is still in the memory."""
+        if len(self._turns) < 2:
+            return False
+        start = self._turns.pop() - len(self._next_turn) - len(self._closed)
+        kept = self._closed[: _kept(self._closed, characters)]
+        self._before = self._closed_before + [token for token, _ in kept]
+        self._rewind(start + len(kept) - 1)
+        self._append((self._before or self._answer)[-1:])
+        self._said, self._answer_start = [], self.position
+        return True
 
     def _append(self, items: list[int] | NDArray[np.float32]) -> NDArray[np.float32]:
         self.make_room(len(items))
@@ -279,6 +298,11 @@ class Conversation:
             if self._answer_start is not None:
                 self._answer_start -= gap
         return self.position + count <= self._limit
+
+
+def _kept(said: list[tuple[int, int]], characters: int) -> int:
+    """How many tokens end within so many characters."""
+    return sum(end <= characters for _, end in said)
 
 
 def _common_rows(a: NDArray[np.float32], b: NDArray[np.float32]) -> int:

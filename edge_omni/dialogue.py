@@ -124,12 +124,17 @@ class Yield:
 
 
 @dataclass(frozen=True)
+class Continue:
+    """What stopped the answer wanted nothing: forget it, and go on where the answer stopped."""
+
+
+@dataclass(frozen=True)
 class EndTurn:
     """The answer has been heard to its end."""
 
 
 Action: TypeAlias = (
-    Feed | Prepare | Discard | Answer | Resume | Ignore | Lower | Raise | Yield | EndTurn
+    Feed | Prepare | Discard | Answer | Resume | Ignore | Lower | Raise | Yield | Continue | EndTurn
 )
 
 
@@ -158,6 +163,8 @@ class Rules:
             again and again errs now and then, seldom twice.
         nothing: probability of ``ignore`` above which what is said over the answer is taken for
             nothing, as long as it stays there.
+        go_on: probability of ``ignore`` above which what did stop an answer is taken for nothing
+            in the end, and the answer goes on.
     """
 
     open_window: float = 0.2
@@ -178,6 +185,7 @@ class Rules:
     over_answer: float = 1.0
     judgements: int = 1
     nothing: float = 0.5
+    go_on: float = 0.5
 
 
 @dataclass
@@ -191,6 +199,7 @@ class _Speech:
         lowered: whether the answer is played more quietly for it.
         ignored: whether the state head takes it for nothing, so far.
         wanted: judgements in a row by which it wants the floor.
+        cut: whether an answer was stopped for it.
     """
 
     start: int
@@ -199,6 +208,7 @@ class _Speech:
     lowered: bool = False
     ignored: bool = False
     wanted: int = 0
+    cut: bool = False
 
 
 @dataclass
@@ -240,8 +250,7 @@ class Dialogue:
             case StateProbabilities() if self._speech is not None:
                 return self._state(event, self._speech)
             case NothingHeard() if self.floor is Floor.ASSISTANT:
-                self._release()
-                return [Ignore()]
+                return self._forget(self._answered)
             case AnswerComplete(samples) if self.floor is Floor.ASSISTANT:
                 self._answer_length = samples
                 return self._end_if_heard()
@@ -321,7 +330,7 @@ class Dialogue:
         if self._now - speech.last_voice >= self.rules.over_silence * RATE:
             return self._go_on(speech)
         if speech.voiced >= self.rules.over_voiced * RATE and not speech.ignored:
-            return self._give_way()
+            return self._give_way(speech)
         return []
 
     def _state(self, event: StateProbabilities, speech: _Speech) -> list[Action]:
@@ -330,13 +339,13 @@ class Dialogue:
             wanted = wanted or event.answer > self.rules.over_answer
             speech.wanted = speech.wanted + 1 if wanted else 0
             if speech.wanted >= self.rules.judgements:
-                return self._give_way()
+                return self._give_way(speech)
             speech.ignored = event.ignore > self.rules.nothing
             return self._raise(speech) if speech.ignored else []
         if event.answer > self.rules.answer:
             return self._answer(speech)
-        if event.ignore > self.rules.ignore:
-            return self._ignore()
+        if event.ignore > (self.rules.go_on if speech.cut else self.rules.ignore):
+            return self._forget(speech)
         return self._prepare(speech) if event.answer > self.rules.prepare else []
 
     def _prepare(self, speech: _Speech) -> list[Action]:
@@ -348,7 +357,7 @@ class Dialogue:
     def _close(self, speech: _Speech) -> list[Action]:
         if speech.voiced >= self.rules.shortest_turn * RATE:
             return self._answer(speech)
-        return self._ignore()
+        return self._forget(speech)
 
     def _answer(self, speech: _Speech) -> list[Action]:
         self.floor = Floor.ASSISTANT
@@ -357,10 +366,15 @@ class Dialogue:
         self._recent.clear()
         return [Answer(speech.last_voice)]
 
-    def _ignore(self) -> list[Action]:
-        prepared = self._prepared_at is not None
+    def _forget(self, speech: _Speech | None) -> list[Action]:
+        """What was said needs no answer; if one was stopped for it, that goes on."""
+        discarded = [] if self._prepared_at is None else [Discard()]
         self._release()
-        return [Discard(), Ignore()] if prepared else [Ignore()]
+        if speech is None or not speech.cut:
+            return [*discarded, Ignore()]
+        self.floor = Floor.ASSISTANT
+        self._answer_length, self._played = None, 0
+        return [*discarded, Continue()]
 
     def _go_on(self, speech: _Speech) -> list[Action]:
         """What was said over the answer was nothing."""
@@ -372,9 +386,10 @@ class Dialogue:
         lowered, speech.lowered = speech.lowered, False
         return [Raise()] if lowered else []
 
-    def _give_way(self) -> list[Action]:
+    def _give_way(self, speech: _Speech) -> list[Action]:
         """What is said over the answer becomes a turn of the user's."""
         self.floor = Floor.USER
+        speech.cut = True
         return [Yield(self._played)]
 
     def _end_if_heard(self) -> list[Action]:

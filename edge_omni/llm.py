@@ -219,8 +219,9 @@ class LLM:
 
     # The next token
 
-    def begin_sampling(self, sampling: Sampling, seed: int) -> None:
-        """Choose how :meth:`sample` chooses, with a fresh history and random state."""
+    def begin_sampling(self, sampling: Sampling, seed: int, said: Sequence[int] = ()) -> None:
+        """Choose how :meth:`sample` chooses, with a fresh random state; ``said`` are the tokens
+        that are not to be repeated too soon."""
         self._free_sampler()
         chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
         add = llama_cpp.llama_sampler_chain_add
@@ -240,6 +241,8 @@ class LLM:
             add(chain, llama_cpp.llama_sampler_init_greedy())
         else:
             raise UsageError("The sampling temperature cannot be negative.")
+        for token in said:
+            llama_cpp.llama_sampler_accept(chain, token)
         self._sampler = chain
 
     def sample(self) -> int:

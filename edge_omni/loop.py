@@ -25,6 +25,7 @@ from edge_omni.dialogue import (
     Answer,
     AnswerComplete,
     Audio,
+    Continue,
     Dialogue,
     Discard,
     EndTurn,
@@ -180,6 +181,7 @@ class Loop:
         self._seen = self._over_frames = 0
         self._loudness = Loudness()
         self._user: float | None = None
+        self._whole_words = 0
         self.turns: list[Turn] = []
 
     def run(self) -> None:
@@ -330,6 +332,8 @@ class Loop:
                 self._device.volume = 1.0
             case Yield(heard):
                 self._yield(heard)
+            case Continue():
+                self._continue()
             case EndTurn():
                 self._end_turn()
 
@@ -440,9 +444,25 @@ class Loop:
         if self._making is None:
             return
         characters = self._making.answer.heard(heard)
+        self._whole_words = _whole_words(self._making.answer.text, characters)
         self._making.turn.interrupted = True
         self._assistant.conversation.keep_answer(characters)
         self._end_turn(characters)
+
+    def _continue(self) -> None:
+        """Go on with the answer that was stopped, from the beginning of the word it stopped in."""
+        self._over, self._loudness = None, Loudness()
+        self._assistant.listener.reset()
+        self._observer.caption("")
+        if not self._assistant.conversation.reopen_answer(self._whole_words):
+            self._assistant.conversation.ignore()
+            self._handle(AnswerComplete(0))
+            return
+        turn = Turn(sample_rate=self._assistant.sample_rate, continued=True)
+        turn.timeline.decide(0.0)
+        self._making = self._make(turn)
+        self._answer_from, self._played = self._device.committed, 0
+        self._device.volume = 1.0
 
     def _end_turn(self, characters: int | None = None) -> None:
         self._drop_aside()
@@ -460,6 +480,13 @@ class Loop:
         self._over = None
         self.turns.append(turn)
         self._observer.turn(turn)
+
+
+def _whole_words(text: str, characters: int) -> int:
+    """How many characters the words take that end within so many; they end before a space."""
+    if text[characters : characters + 1].strip():
+        return max(0, text.rfind(" ", 0, characters))
+    return characters
 
 
 _END = np.empty(0, np.float32)

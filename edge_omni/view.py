@@ -72,11 +72,13 @@ class TerminalView(Observer):
         self._console.print(Text(message, style="yellow"))
 
     def turn(self, turn: Turn) -> None:
-        self._console.print(_line("You", turn.caption.strip(), Floor.USER))
-        text = f"{turn.text} … (interrupted)" if turn.interrupted else turn.text
+        if not turn.continued:
+            self._console.print(_line("You", turn.caption.strip(), Floor.USER))
+        text = f"… {turn.text}" if turn.continued else turn.text
+        text = f"{text} … (interrupted)" if turn.interrupted else text
         self._console.print(_line("Assistant", text, Floor.ASSISTANT))
         first, felt = turn.timeline.to_first_pcm, turn.timeline.felt
-        if first is not None and felt is not None:
+        if first is not None and felt is not None and not turn.continued:
             self._console.print(
                 Text(
                     f"           first sound {1000 * first:.0f} ms after the decision to answer, "

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from edge_omni.assistant import Assistant
 from edge_omni.audio.voice_activity import FRAME
-from edge_omni.dialogue import RATE, Action, Event, Lower, Rules, Yield
+from edge_omni.dialogue import RATE, Action, Answer, Continue, Event, Lower, Rules, Yield
 from edge_omni.errors import UsageError
 from edge_omni.loop import Loop, Observer
 from evals import report
@@ -97,6 +97,7 @@ class Outcome:
         first: from the user's last sample to the first sound of the answer.
         stop: from the first sample of what was said over the answer to its last sound.
         lowered: how often the voice was lowered.
+        resumed: whether an answer that was stopped went on.
         void: whether the scene could not be played, since there was no answer to speak over.
     """
 
@@ -105,6 +106,7 @@ class Outcome:
     first: float = math.nan
     stop: float = math.nan
     lowered: int = 0
+    resumed: bool = False
     void: bool = False
     caption: str = ""
 
@@ -139,7 +141,11 @@ def judge(scene: Scene, stage: Play, told: Sequence[tuple[float, Action]], capti
     sounds = [tick * FRAME / RATE for tick, loud in enumerate(stage.speaking) if loud]
     ended = LEAD + len(scene.turn) / RATE
     # The loop ends what still goes on when the scene is over: that is no decision.
-    yields = [at for at, action in told if isinstance(action, Yield) and at <= stage.until]
+    yields, answers, resumed = (
+        [at for at, action in told if isinstance(action, kind) and at <= stage.until]
+        for kind in (Yield, Answer, Continue)
+    )
+    outcome.resumed = bool(resumed)
     first = next((at for at in sounds if at >= ended), math.nan)
     early = any(at < ended for at in sounds)
     if scene.kind == "pause":
@@ -157,13 +163,14 @@ def judge(scene: Scene, stage: Play, told: Sequence[tuple[float, Action]], capti
         assert scene.over is not None
         stopped = next((at for at in yields if at >= stage.begun), math.nan)
         after = stage.begun + len(scene.over) / RATE
-        again = next((at for at in sounds if at > max(stopped, after)), math.nan)
+        answered = next((at for at in answers if at > stopped), math.nan)
+        again = next((at for at in sounds if at > max(answered, after)), math.nan)
         if not math.isnan(stopped):
             outcome.stop = (
                 max([at for at in sounds if at <= stopped], default=stopped) - stage.begun
             )
         outcome.first = again - after
-        outcome.right = not math.isnan(stopped) and not math.isnan(again)
+        outcome.right = not math.isnan(again) and not resumed
     else:
         outcome.right = not yields
     return outcome
@@ -265,7 +272,8 @@ def summary(items: Sequence[Item]) -> dict[str, Any]:
         times = {f"p{q}": quantile(items, name, q) for q in (50, 90)}
         if not math.isnan(times["p50"]):
             figures[name] = times
-    figures["lowered"] = sum(item["lowered"] > 0 for item in counted) / max(1, len(counted))
+    for name in ("lowered", "resumed"):
+        figures[name] = sum(item[name] > 0 for item in counted) / max(1, len(counted))
     return figures
 
 
@@ -283,7 +291,17 @@ TITLES = {
 
 def _show(tasks: dict[str, Any]) -> None:
     table = Table(title="Turn-taking", title_justify="left")
-    for name in ("", "right", "scenes", "first sound p50", "p90", "silent p50", "p90", "lowered"):
+    for name in (
+        "",
+        "right",
+        "scenes",
+        "first sound p50",
+        "p90",
+        "silent p50",
+        "p90",
+        "lowered",
+        "resumed",
+    ):
         table.add_column(name, justify="left" if not name else "right")
     for kind, found in tasks.items():
         right = found["right"]
@@ -292,7 +310,7 @@ def _show(tasks: dict[str, Any]) -> None:
             f"{right['value']:.0%} ({right['low']:.0%} to {right['high']:.0%})",
             str(found["scenes"]),
             *(_milliseconds(found, name, q) for name in ("first", "stop") for q in ("p50", "p90")),
-            f"{found['lowered']:.0%}",
+            *(f"{found[name]:.0%}" for name in ("lowered", "resumed")),
         )
     report.console.print(table)
 

@@ -26,6 +26,9 @@ TOLD = {
     "stops_for_backchannels": "backchannels that stop it",
     "stops_for_others": "talk to others that stops it",
     "stops_for_noise": "background, noise and echo that stop it",
+    "overheard": "interruptions overheard",
+    "resumed_after_others": "talk to others after which it goes on",
+    "resumed_after_backchannels": "backchannels after which it goes on",
 }
 """What the columns of the curves mean."""
 

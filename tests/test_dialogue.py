@@ -12,6 +12,7 @@ from edge_omni.dialogue import (
     Answer,
     AnswerComplete,
     Audio,
+    Continue,
     Dialogue,
     Discard,
     EndTurn,
@@ -249,12 +250,13 @@ def test_whatever_happens_the_floor_comes_free_again(events: list[Event]) -> Non
 AFTER: dict[type, set[type]] = {
     # what may come next of the actions that an answer's life is made of
     Prepare: {Discard, Answer},
-    Discard: {Prepare, Answer, Ignore},
-    Answer: {Lower, Resume, Yield, EndTurn, Ignore},
-    Resume: {Prepare, Answer, Ignore},
+    Discard: {Prepare, Answer, Ignore, Continue},
+    Answer: {Lower, Resume, Yield, EndTurn, Ignore, Continue},
+    Resume: {Prepare, Answer, Ignore, Continue},
     Lower: {Raise, Yield, EndTurn, Ignore},
     Raise: {Ignore, Yield, EndTurn},
-    Yield: {Prepare, Answer, Ignore},
+    Yield: {Prepare, Answer, Ignore, Continue},
+    Continue: {Lower, Yield, EndTurn},
     EndTurn: {Prepare, Answer, Ignore},
     Ignore: {Prepare, Answer, Lower, Yield, EndTurn, Ignore, Resume},
 }
@@ -274,16 +276,16 @@ def test_every_action_makes_sense_after_the_one_before(events: list[Event]) -> N
 @given(st.lists(EVENTS, max_size=80))
 def test_nothing_is_fed_twice_and_nothing_unheard_is_kept(events: list[Event]) -> None:
     dialogue = Dialogue()
-    fed = played = 0
+    fed = played = least = 0
     for event in events:
         for action in dialogue.handle(event):
             if isinstance(action, Feed):
                 assert fed <= action.start < action.end
                 fed = action.end
-            if isinstance(action, Answer):
-                played = 0
+            if isinstance(action, (Answer, Continue)):
+                played, least = 0, int(isinstance(action, Answer))
             if isinstance(action, Yield):
-                assert 0 < action.heard <= played
+                assert least <= action.heard <= played
         if isinstance(event, Playback) and dialogue.floor is Floor.ASSISTANT:
             played = event.samples
 
@@ -312,3 +314,32 @@ def test_as_many_judgements_in_a_row_as_wanted_stop_the_answer() -> None:
         assert Yield not in kinds(dialogue.handle(nothing))
     assert dialogue.handle(wanted) == []
     assert dialogue.handle(wanted) == [Yield(8_000)]
+
+
+def test_an_answer_that_was_stopped_for_nothing_goes_on() -> None:
+    dialogue = speaking(Rules(go_on=0.6, ignore=0.9, over_voiced=1e6))
+    hear(dialogue, 0.4, voiced=True)
+    assert dialogue.handle(StateProbabilities(0.5, 0.4, 0.1)) == [Yield(8_000)]
+    hear(dialogue, 0.6, voiced=True)
+    assert Prepare in kinds(hear(dialogue, 0.3, voiced=False))
+    assert dialogue.handle(StateProbabilities(0.2, 0.1, 0.7)) == [Discard(), Continue()]
+    assert dialogue.floor is Floor.ASSISTANT
+    assert dialogue.handle(Playback(4_000)) == []
+    assert dialogue.handle(AnswerComplete(4_000)) == [EndTurn()]
+    assert dialogue.floor is Floor.NOBODY
+
+
+def test_a_turn_that_stopped_nothing_is_ignored_as_before() -> None:
+    dialogue = Dialogue(Rules(go_on=0.6, ignore=0.9))
+    hear(dialogue, 1, voiced=True)
+    hear(dialogue, 0.3, voiced=False)
+    assert dialogue.handle(StateProbabilities(0.2, 0.1, 0.7)) == []
+    assert dialogue.handle(StateProbabilities(0.0, 0.05, 0.95)) == [Discard(), Ignore()]
+
+
+def test_a_cough_that_stopped_the_answer_lets_it_go_on() -> None:
+    dialogue = speaking(Rules(over_voiced=0.3))
+    assert Yield in kinds(hear(dialogue, 0.5, voiced=True))
+    assert Answer in kinds(hear(dialogue, 0.6, voiced=False))
+    assert dialogue.handle(NothingHeard()) == [Continue()]
+    assert dialogue.floor is Floor.ASSISTANT

@@ -194,3 +194,28 @@ def test_there_is_no_fork_where_there_is_no_room(llm: LLM) -> None:
     conversation = Conversation(llm, ChatLayout.from_template(template, "Be brief."))
     conversation.hear_text("word " * (llm.context - 100))
     assert conversation.fork() is None
+
+
+@pytest.mark.parametrize("words", [0, 4])
+def test_an_answer_that_was_stopped_goes_on_as_if_it_had_not_been(llm: LLM, words: int) -> None:
+    template = llm.chat_template
+    assert template is not None
+    conversation = Conversation(llm, ChatLayout.from_template(template, "Explain at length."))
+    sampling = Sampling(temperature=0.0, repeat_penalty=1.3)
+    assert not conversation.reopen_answer(0)
+    conversation.hear_text("Why is the sky blue?")
+    whole = [token.text for token in conversation.answer(40, sampling, 0)]
+    position = llm.position()
+    conversation.keep_answer(len("".join(whole[:20])))
+    conversation.end_answer()
+    conversation.hear_text("Mia, please shut the door.")
+    assert conversation.reopen_answer(len("".join(whole[:words])))
+    # Twice in a row: the second time it goes on behind what the first one said.
+    again = [token.text for token in conversation.answer(6, sampling, 0)]
+    conversation.keep_answer(len("".join(again[:3])))
+    conversation.end_answer()
+    conversation.hear_text("Thanks, Mia.")
+    assert conversation.reopen_answer(len("".join(again[:3])))
+    rest = [token.text for token in conversation.answer(40 - words - 3, sampling, 0)]
+    assert whole[:words] + again[:3] + rest == whole
+    assert llm.position() == position

@@ -15,7 +15,7 @@ from edge_omni.audio import files
 from edge_omni.audio.echo import FrontEnd
 from edge_omni.audio.resample import resample
 from edge_omni.audio.virtual import FileDevice
-from edge_omni.dialogue import Action, Discard, Floor, Lower, Raise, Rules
+from edge_omni.dialogue import Action, Continue, Discard, Floor, Lower, Raise, Rules
 from edge_omni.loop import Loop, Observer
 from evals.room import EchoingDevice
 
@@ -276,3 +276,18 @@ def test_the_observer_is_told_how_loud_the_answer_is(assistant: Assistant) -> No
     assert len(levels) > 20
     assert 0.02 < max(levels) < 1.0
     assert min(levels) < 0.02
+
+
+def test_an_answer_that_was_stopped_for_nothing_is_said_to_its_end(assistant: Assistant) -> None:
+    question, aside = files.read(QUESTION), files.read(FOLLOW_UP)
+    (undisturbed,), _ = converse(assistant, question)
+    # Everything stops it, and everything was nothing.
+    rules = replace(UNJUDGED, interrupt=0.0, go_on=0.0)
+    (first, rest), decisions = converse(assistant, question, silence(0.9), aside, rules=rules)
+    assert Continue() in decisions
+    assert (first.interrupted, rest.interrupted, rest.continued) == (True, False, True)
+    assert undisturbed.text.startswith(first.text)
+    begun = undisturbed.text.index(" ".join(rest.text.split()[:5]))
+    assert 0 < begun <= len(first.text) + 1
+    first.text = f"{undisturbed.text[:begun]}{rest.text}"
+    assert assistant.conversation.position == told(assistant, (question, first))

@@ -135,10 +135,25 @@ def build(weights: Mapping[str, Tensor]) -> StateHead:
 def split(points: Points) -> tuple[Points, Points, Points]:
     """Points to train on, to stop by and to judge by: whole scenes, a tenth each."""
     place = points.scene % 10
-    return tuple(  # type: ignore[return-value]
-        Points(**{f.name: getattr(points, f.name)[chosen] for f in fields(Points)})
-        for chosen in (place > 1, place == 0, place == 1)
+    return _take(points, place > 1), _take(points, place == 0), _take(points, place == 1)
+
+
+def _take(points: Points, chosen: Tensor) -> Points:
+    """Some of them."""
+    return Points(**{f.name: getattr(points, f.name)[chosen] for f in fields(Points)})
+
+
+def stopping(points: Points) -> Points:
+    """The points as they are, and what was said over the answer once more as it would be judged if
+    it had stopped that: as a turn of the user's, in the silence behind it."""
+    behind = (points.facts[:, OVER] == 1) & (
+        points.facts[:, SILENCE] >= math.log1p(SHORTEST) - 1e-4
     )
+    parts = {f.name: getattr(points, f.name) for f in fields(Points)}
+    again = {name: part[behind] for name, part in parts.items()}
+    again["facts"] = again["facts"].clone()
+    again["facts"][:, OVER] = 0
+    return Points(**{name: torch.cat([part, again[name]]) for name, part in parts.items()})
 
 
 def scores(head: StateHead, points: Points, chosen: Tensor, silence: float | None = None) -> Tensor:
@@ -290,6 +305,29 @@ def over_curve(
     return found
 
 
+def go_on_curve(head: StateHead, points: Points) -> list[dict[str, float]]:
+    """What each threshold of ``go_on`` would do when something has stopped the answer and there is
+    silence: the share of scenes in which it goes on, of those that want an answer (in this they
+    would be overheard), and of talk to others and backchannels."""
+    behind = stopping(points)
+    behind = _take(behind, torch.arange(len(points), len(behind)))
+    told = measure(head, behind, SHORTEST)[:, IGNORE]
+    kinds = list(SHARES)
+    found = []
+    for threshold in THRESHOLDS:
+        row: dict[str, float] = {"go_on": threshold}
+        for name, kind in (
+            ("overheard", "interruption"),
+            ("resumed_after_others", "to others"),
+            ("resumed_after_backchannels", "backchannel"),
+        ):
+            of_kind = behind.kind == kinds.index(kind)
+            went_on = behind.scene[of_kind & (told > threshold)].unique()
+            row[name] = len(went_on) / max(1, len(behind.scene[of_kind].unique()))
+        found.append({name: round(value, 3) for name, value in row.items()})
+    return found
+
+
 def in_a_row(told: Tensor, scene: Tensor, count: int) -> Tensor:
     """The smallest of the last ``count`` of what was told [n] of the same scene; 0 before there are
     so many."""
@@ -322,11 +360,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     training, stop, judge = split(load(*options.data))
     path = options.out / ("llm.pt" if options.llm else "general.pt")
-    head = train(training, stop, path, llm=options.llm, seconds=60 * options.minutes)
+    head = train(
+        stopping(training), stopping(stop), path, llm=options.llm, seconds=60 * options.minutes
+    )
     figures = report(head, judge)
     checkpoint.write(path.with_suffix(".head.pt"), {"model": head.state_dict()})
     print(json.dumps(figures, indent=1))
-    curves = {"answer": curve(head, judge), "interrupt": over_curve(head, judge)}
+    curves = {
+        "answer": curve(head, judge),
+        "interrupt": over_curve(head, judge),
+        "go_on": go_on_curve(head, judge),
+    }
     for row in itertools.chain(*curves.values()):
         print(*(f"{name} {value}" for name, value in row.items()), sep="  ")
     told = {"scenes": len(judge.scene.unique()), "judgements": JUDGEMENTS, "curves": curves}
