@@ -6,6 +6,7 @@ import io
 
 from rich.console import Console
 
+from edge_omni.assistant import Turn
 from edge_omni.dialogue import Floor
 from edge_omni.view import TerminalView
 
@@ -37,3 +38,13 @@ def test_the_speakers_meter_rests_with_the_floor() -> None:
     view.speaking(0.1)
     view.floor(Floor.USER)
     assert "▃" not in shown(view)
+
+
+def test_an_answer_that_goes_on_has_no_question_of_its_own() -> None:
+    file = io.StringIO()
+    view = TerminalView(Console(file=file, width=100), plain=True)
+    turn = Turn(text="is in France.", continued=True)
+    turn.timeline.decide(0.0)
+    turn.timeline.mark("first_pcm")
+    view.turn(turn)
+    assert file.getvalue() == "Assistant  … is in France.\n"

@@ -112,7 +112,11 @@ class Voices:
         shift = dice.uniform(1.12, 1.32) if high else dice.uniform(0.88, 1.14)
         slower = shift if high else 1.0
         if kind < 0.35:
-            options = SynthesisConfig(length_scale=slower * dice.uniform(0.85, 1.25))
+            options = SynthesisConfig(
+                length_scale=slower * dice.uniform(0.85, 1.25),
+                noise_scale=dice.uniform(0.4, 1.0),
+                noise_w_scale=dice.uniform(0.5, 1.2),
+            )
             sounds = list(self._piper.synthesize(text, options))
             pcm = np.concatenate([sound.audio_float_array for sound in sounds])
             rate = sounds[0].sample_rate

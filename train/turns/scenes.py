@@ -45,10 +45,10 @@ Pcm = NDArray[np.float32]
 
 LISTEN, ANSWER, IGNORE = range(3)
 SHARES = {
-    "turn": 0.24,
-    "fragment": 0.11,
+    "turn": 0.18,
+    "fragment": 0.10,
     "interruption": 0.20,
-    "backchannel": 0.20,
+    "backchannel": 0.27,
     "to others": 0.12,
     "background": 0.06,
     "noise": 0.04,

@@ -114,8 +114,13 @@ def interruption(text: str, dice: random.Random) -> str:
 
 
 def backchannel(text: str, dice: random.Random) -> str:
-    """Something said by a listener."""
-    return dice.choice(BACKCHANNELS)
+    """Something said by a listener, once, twice, or with something like it behind."""
+    first = dice.choice(BACKCHANNELS)
+    again = first if dice.random() < 0.4 else dice.choice(BACKCHANNELS)
+    if dice.random() < 0.65 or len(f"{first}{again}") > 16:
+        return first
+    comma = "," if dice.random() < 0.7 else ""
+    return f"{first[:-1]}{comma} {again[0].lower()}{again[1:]}"
 
 
 def to_others(text: str, dice: random.Random) -> str:
