@@ -28,8 +28,9 @@ from train.turns.scenes import ANSWER, IGNORE, LISTEN, SHARES, Points, load
 
 SHORTEST, LONGEST = 0.2, 1.6
 """Seconds of silence: pauses of people that go on are taken to be evenly spread between these."""
-BATCH = 64
-NOISE, ROWS, INPUTS, INNER = 1.5, 0.5, 0.5, 0.3
+BATCH, TURNS = 64, 0.3
+"""Points of a batch, and the least share of them in which the user has the floor."""
+NOISE, ROWS, INPUTS, INNER = 1.0, 0.3, 0.3, 0.3
 """Disturbances in training: noise on the rows, shares of rows, inputs and inner values left out."""
 FACTS = 5
 SILENCE, OVER = 0, 2
@@ -193,8 +194,12 @@ def train(
     _, frames, width = points.frames.shape
     head = StateHead(width, frames, points.hidden.shape[1], points.llm.shape[1] if llm else 0)
 
+    turn = np.flatnonzero((points.facts[:, OVER] == 0).numpy())
+
     def choose(number: int, dice: np.random.Generator) -> Tensor:
-        return torch.from_numpy(dice.choice(len(points), min(BATCH, len(points)), replace=False))
+        some = dice.choice(turn, round(TURNS * BATCH))
+        rest = dice.choice(len(points), BATCH - len(some))
+        return torch.from_numpy(np.concatenate([some, rest]))
 
     def one(chosen: Tensor) -> Tensor:
         head.train()
@@ -208,7 +213,7 @@ def train(
 
     fit(
         head, itertools.count(), choose, one, look, path,
-        seconds=seconds, rate=1e-3, every=100, patience=6,
+        seconds=seconds, rate=1e-3, every=200, patience=10,
     )  # fmt: skip
     return head.eval()
 
@@ -322,6 +327,8 @@ def go_on_curve(head: StateHead, points: Points) -> list[dict[str, float]]:
             ("resumed_after_backchannels", "backchannel"),
         ):
             of_kind = behind.kind == kinds.index(kind)
+            if kind == "interruption":  # before it there may have been something else
+                of_kind &= behind.label != IGNORE
             went_on = behind.scene[of_kind & (told > threshold)].unique()
             row[name] = len(went_on) / max(1, len(behind.scene[of_kind].unique()))
         found.append({name: round(value, 3) for name, value in row.items()})

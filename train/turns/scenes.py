@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soxr
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -67,6 +68,8 @@ AFTER = (12,)
 """Frames of silence behind it at which it is judged once more."""
 HUMS = 0.25
 """Share of backchannels that hold no word."""
+PEOPLE = 0.35
+"""Share of the rest of them, of turns and of interruptions that are said by people."""
 OWN = 200
 """Sentences that the assistant says."""
 FADE = RATE // 8
@@ -114,6 +117,8 @@ class Stage:
         people: recordings of people that end as turns do.
         television: recordings of voices out of a loudspeaker.
         left: recordings of what an echo canceller leaves of one.
+        words: recordings of what people say who listen.
+        kinds: of the scenes; all of them when empty.
     """
 
     def __init__(
@@ -121,11 +126,15 @@ class Stage:
         people: Sequence[Path],
         television: Sequence[Path],
         left: Sequence[Path],
+        words: Sequence[Path],
         count: int,
         seed: int,
+        kinds: Sequence[str] = (),
     ) -> None:
+        self._shares = {kind: SHARES[kind] for kind in kinds or SHARES}
         self._voices = Voices()
         self._people, self._television, self._left = people, television, left
+        self._words = words
         self._turns = turns(count, seed)
         self._seed = seed
         self._answers: dict[int, Pcm] = {}
@@ -134,7 +143,7 @@ class Stage:
         """The scene with this number, the same for the same seed."""
         key = self._seed * 1_000_003 + number
         dice, draw = random.Random(key), np.random.default_rng(key)
-        kind = dice.choices(list(SHARES), list(SHARES.values()))[0]
+        kind = dice.choices(list(self._shares), list(self._shares.values()))[0]
         over = dice.random() < OVER.get(kind, 0.67)
         loud = dice.uniform(-38, -16)
         said = self._said(kind, number, dice, draw)
@@ -172,6 +181,9 @@ class Stage:
             return _silence(dice.uniform(2, 4))
         if kind == "backchannel" and dice.random() < HUMS:
             return hum(draw)
+        if kind == "backchannel" and self._words and dice.random() < PEOPLE:
+            shift = dice.uniform(0.85, 1.2)
+            return np.asarray(soxr.resample(read(dice.choice(self._words)), RATE * shift, RATE))
         if kind == "background":
             long = np.concatenate(
                 [self._anyone(number + i, dice) for i in range(dice.randint(1, 2))]
@@ -182,7 +194,7 @@ class Stage:
             if dice.random() < 0.5:
                 long = band_limit(long, dice.uniform(80, 300), dice.uniform(3000, 7000))
             return reverberate(long, draw) if dice.random() < 0.8 else long
-        if kind in ("turn", "interruption") and self._people and dice.random() < 0.35:
+        if kind in ("turn", "interruption") and self._people and dice.random() < PEOPLE:
             return _trimmed(_some(_trimmed(read(dice.choice(self._people))), dice, end=True))
         return _trimmed(self._voices.speak(SAID[kind](text, dice), dice))
 
@@ -386,13 +398,23 @@ def main() -> None:
     parser.add_argument("--people", type=Path, nargs="*", default=[], help="sound files")
     parser.add_argument("--television", type=Path, nargs="*", default=[], help="sound files")
     parser.add_argument("--left", type=Path, nargs="*", default=[], help="sound files")
+    parser.add_argument("--words", type=Path, nargs="*", default=[], help="of train.turns.words")
     parser.add_argument("--count", type=int, default=4000, help="of scenes")
     parser.add_argument("--bundle", default="tiny")
     parser.add_argument("--llm", type=Path)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kinds", nargs="*", default=[], choices=SHARES, help="only these")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    stage = Stage(options.people, options.television, options.left, options.count, options.seed)
+    stage = Stage(
+        options.people,
+        options.television,
+        options.left,
+        options.words,
+        options.count,
+        options.seed,
+        options.kinds,
+    )
     ear = Ear(Assistant(options.bundle, llm=options.llm, threads=1))
     questions = turns(options.count, options.seed + 1)
     apart = 1_000_000 * (options.seed - 1)  # scenes of other seeds are others
