@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soxr
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -69,7 +68,8 @@ AFTER = (12,)
 HUMS = 0.25
 """Share of backchannels that hold no word."""
 PEOPLE = 0.35
-"""Share of the rest of them, of turns and of interruptions that are said by people."""
+"""Share of turns that people say. They say nothing over an answer: if they only interrupted it,
+whoever sounds like a person would be taken to interrupt."""
 OWN = 200
 """Sentences that the assistant says."""
 FADE = RATE // 8
@@ -117,7 +117,6 @@ class Stage:
         people: recordings of people that end as turns do.
         television: recordings of voices out of a loudspeaker.
         left: recordings of what an echo canceller leaves of one.
-        words: recordings of what people say who listen.
         kinds: of the scenes; all of them when empty.
     """
 
@@ -126,7 +125,6 @@ class Stage:
         people: Sequence[Path],
         television: Sequence[Path],
         left: Sequence[Path],
-        words: Sequence[Path],
         count: int,
         seed: int,
         kinds: Sequence[str] = (),
@@ -134,7 +132,6 @@ class Stage:
         self._shares = {kind: SHARES[kind] for kind in kinds or SHARES}
         self._voices = Voices()
         self._people, self._television, self._left = people, television, left
-        self._words = words
         self._turns = turns(count, seed)
         self._seed = seed
         self._answers: dict[int, Pcm] = {}
@@ -181,9 +178,6 @@ class Stage:
             return _silence(dice.uniform(2, 4))
         if kind == "backchannel" and dice.random() < HUMS:
             return hum(draw)
-        if kind == "backchannel" and self._words and dice.random() < PEOPLE:
-            shift = dice.uniform(0.85, 1.2)
-            return np.asarray(soxr.resample(read(dice.choice(self._words)), RATE * shift, RATE))
         if kind == "background":
             long = np.concatenate(
                 [self._anyone(number + i, dice) for i in range(dice.randint(1, 2))]
@@ -194,7 +188,7 @@ class Stage:
             if dice.random() < 0.5:
                 long = band_limit(long, dice.uniform(80, 300), dice.uniform(3000, 7000))
             return reverberate(long, draw) if dice.random() < 0.8 else long
-        if kind in ("turn", "interruption") and self._people and dice.random() < PEOPLE:
+        if kind == "turn" and self._people and dice.random() < PEOPLE:
             return _trimmed(_some(_trimmed(read(dice.choice(self._people))), dice, end=True))
         return _trimmed(self._voices.speak(SAID[kind](text, dice), dice))
 
@@ -398,7 +392,6 @@ def main() -> None:
     parser.add_argument("--people", type=Path, nargs="*", default=[], help="sound files")
     parser.add_argument("--television", type=Path, nargs="*", default=[], help="sound files")
     parser.add_argument("--left", type=Path, nargs="*", default=[], help="sound files")
-    parser.add_argument("--words", type=Path, nargs="*", default=[], help="of train.turns.words")
     parser.add_argument("--count", type=int, default=4000, help="of scenes")
     parser.add_argument("--bundle", default="tiny")
     parser.add_argument("--llm", type=Path)
@@ -410,7 +403,6 @@ def main() -> None:
         options.people,
         options.television,
         options.left,
-        options.words,
         options.count,
         options.seed,
         options.kinds,
