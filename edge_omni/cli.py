@@ -409,11 +409,12 @@ def duplex(
     ] = False,
     echo: Annotated[bool, typer.Option(help="The microphone hears the speaker.")] = True,
     task: Annotated[list[str] | None, typer.Option(help="Only this; may be given again.")] = None,
+    peer: Annotated[bool, typer.Option("--peer", help="Let pipecat listen to them, too.")] = False,
 ) -> None:
     """Turn-taking: pauses, ends of turns, interruptions, backchannels, others in the room, echo."""
     _checkout("evals.duplex").run(
         data, bundle=bundle, llm=llm, limit=limit, json_path=json_path, paced=paced, echo=echo,
-        tasks=task,
+        tasks=task, peer=peer,
     )  # fmt: skip
 
 

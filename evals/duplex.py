@@ -13,10 +13,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE
 from rich.table import Table
 
 from edge_omni.assistant import Assistant
@@ -94,6 +97,7 @@ class Outcome:
 
     Attributes:
         right: whether it went as it should.
+        decided: from the user's last sample to the decision that an answer is wanted.
         first: from the user's last sample to the first sound of the answer.
         stop: from the first sample of what was said over the answer to its last sound.
         lowered: how often the voice was lowered.
@@ -103,6 +107,7 @@ class Outcome:
 
     kind: str
     right: bool = False
+    decided: float = math.nan
     first: float = math.nan
     stop: float = math.nan
     lowered: int = 0
@@ -148,12 +153,11 @@ def judge(scene: Scene, stage: Play, told: Sequence[tuple[float, Action]], capti
     outcome.resumed = bool(resumed)
     first = next((at for at in sounds if at >= ended), math.nan)
     early = any(at < ended for at in sounds)
-    if scene.kind == "pause":
-        outcome.right = not early
-        outcome.first = math.nan if early else first - ended
-    elif scene.kind == "turn":
-        outcome.right = not early and not math.isnan(first)
-        outcome.first = first - ended
+    if scene.kind in ("pause", "turn"):
+        outcome.right = not early and not (scene.kind == "turn" and math.isnan(first))
+        if not early:
+            outcome.decided = next((at for at in answers if at >= ended), math.nan) - ended
+            outcome.first = first - ended
     elif scene.kind == "echo":
         outcome.void = early or not sounds  # who goes on with their turn interrupts it rightly
         outcome.right = not yields
@@ -169,7 +173,7 @@ def judge(scene: Scene, stage: Play, told: Sequence[tuple[float, Action]], capti
             outcome.stop = (
                 max([at for at in sounds if at <= stopped], default=stopped) - stage.begun
             )
-        outcome.first = again - after
+        outcome.decided, outcome.first = answered - after, again - after
         outcome.right = not math.isnan(again) and not resumed
     else:
         outcome.right = not yields
@@ -205,9 +209,12 @@ class Converse(Job[int]):
         return list(range(self.limit or COUNT))
 
     def measure(self, one: int) -> Item:
-        scene = _scenes(self.setup, self.sets, self.kind, max(self.limit or 0, COUNT))[one]
-        able = assistant(self.setup)
+        scene, able = self.scene(one), assistant(self.setup)
         return asdict(play(able, scene, echo=self.echo, gain=1.0, paced=self.paced))
+
+    def scene(self, one: int) -> Scene:
+        """The scene of that number."""
+        return _scenes(self.setup, self.sets, self.kind, max(self.limit or 0, COUNT))[one]
 
 
 @cache
@@ -226,31 +233,53 @@ def run(
     paced: bool = False,
     echo: bool = True,
     tasks: Sequence[str] | None = None,
+    peer: bool = False,
 ) -> dict[str, Any]:
     """Play all scenes, or those of some tasks, and show what came of them.
 
+    A ``peer``, pipecat, then listens to the same scenes but those of nothing but echo, which it has
+    nothing for.
+
     Raises:
-        UsageError: there is no such task.
+        UsageError: there is no such task, or no such peer.
     """
     report.check(json_path)
+    smart_turn = _smart_turn() if peer else None
     unknown = set(tasks or ()) - set(KINDS)
     if unknown:
         raise UsageError(f"No task {', '.join(unknown)}: there are {', '.join(KINDS)}.")
     sets = find(folder)
     who = replace(setup(bundle, llm), system=SYSTEM, threads=1)
-    played = {
-        kind: Converse(who, sets, kind, limit, echo, paced).run()
-        for kind in kinds(sets)
-        if not tasks or kind in tasks
-    }
+    wanted = [kind for kind in kinds(sets) if not tasks or kind in tasks]
+    jobs = [Converse(who, sets, kind, limit, echo, paced) for kind in wanted]
+    figures = _figures([job.run() for job in jobs])
+    _show("edge-omni", figures["tasks"])
+    if smart_turn is not None:
+        heard = [smart_turn.Watch(job).run() for job in jobs if job.kind != "echo"]
+        figures["peer"] = _figures(heard)
+        _show(smart_turn.LABEL, figures["peer"]["tasks"])
     close()
-    figures = {
-        "tasks": {kind: summary(items) for kind, items in played.items()},
-        "scenes": [item for items in played.values() for item in items],
-    }
-    _show(figures["tasks"])
     report.save(json_path, figures)
     return figures
+
+
+def _smart_turn() -> ModuleType:
+    try:
+        return import_module("evals.smart_turn")
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{error.name} is missing. Install the peer: `pip install pipecat-ai==1.14.0`."
+        ) from error
+
+
+def _figures(played: Sequence[list[Item]]) -> dict[str, Any]:
+    return {
+        "tasks": {items[0]["kind"]: summary(items) for items in played},
+        "scenes": [item for items in played for item in items],
+    }
+
+
+TIMES = ("decided", "first", "stop")
 
 
 def right(items: Sequence[Item]) -> Rate:
@@ -259,7 +288,7 @@ def right(items: Sequence[Item]) -> Rate:
 
 
 def quantile(items: Sequence[Item], name: str, q: float) -> float:
-    """Percentile ``q`` of ``first`` or ``stop`` over the scenes that have one, in seconds."""
+    """Percentile ``q`` of one of ``TIMES`` over the scenes that have one, in seconds."""
     times = [item[name] for item in items if not item["void"] and not math.isnan(item[name])]
     return float(np.percentile(times, q)) if times else math.nan
 
@@ -268,7 +297,7 @@ def summary(items: Sequence[Item]) -> dict[str, Any]:
     """The share of scenes that went right, and times in seconds."""
     counted = [item for item in items if not item["void"]]
     figures: dict[str, Any] = {"scenes": len(counted), "right": asdict(right(items).interval())}
-    for name in ("first", "stop"):
+    for name in TIMES:
         times = {f"p{q}": quantile(items, name, q) for q in (50, 90)}
         if not math.isnan(times["p50"]):
             figures[name] = times
@@ -289,31 +318,24 @@ TITLES = {
 }
 
 
-def _show(tasks: dict[str, Any]) -> None:
-    table = Table(title="Turn-taking", title_justify="left")
-    for name in (
-        "",
-        "right",
-        "scenes",
-        "first sound p50",
-        "p90",
-        "silent p50",
-        "p90",
-        "lowered",
-        "resumed",
-    ):
-        table.add_column(name, justify="left" if not name else "right")
+def _show(who: str, tasks: dict[str, Any]) -> None:
+    title = f"Turn-taking of {who}: % of scenes that went right (95 %), times p50, p90 in ms"
+    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+    for name in ("", "right", "of", "decided", "sound", "silent", "resumed"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for kind, found in tasks.items():
-        right = found["right"]
+        value, low, high = (100 * found["right"][name] for name in ("value", "low", "high"))
         table.add_row(
-            TITLES[kind],
-            f"{right['value']:.0%} ({right['low']:.0%} to {right['high']:.0%})",
+            kind,
+            f"{value:.0f} ({low:.0f}-{high:.0f})",
             str(found["scenes"]),
-            *(_milliseconds(found, name, q) for name in ("first", "stop") for q in ("p50", "p90")),
-            *(f"{found[name]:.0%}" for name in ("lowered", "resumed")),
+            *(_milliseconds(found, name) for name in TIMES),
+            f"{found['resumed']:.0%}",
         )
     report.console.print(table)
 
 
-def _milliseconds(found: dict[str, Any], name: str, q: str) -> str:
-    return f"{1000 * found[name][q]:.0f} ms" if name in found else report.NOTHING
+def _milliseconds(found: dict[str, Any], name: str) -> str:
+    if name not in found:
+        return report.NOTHING
+    return ", ".join(f"{1000 * found[name][q]:.0f}" for q in ("p50", "p90"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def test_a_turn_is_answered_in_time(assistant: Assistant) -> None:
     scene = Scene("turn", said("question.wav"))
     outcome = play(assistant, scene, echo=True, gain=1.0, paced=False)
     assert outcome.right
-    assert 0.1 < outcome.first < 2.0
+    assert 0.1 < outcome.decided < outcome.first < 2.0
     assert outcome.caption
 
 
@@ -106,3 +107,24 @@ def test_what_could_not_be_played_does_not_count() -> None:
 def test_an_unknown_task_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="juggling"):
         run(tmp_path, tasks=["juggling"])
+
+
+def test_a_peer_that_is_not_there_is_named_before_anything_is_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "evals.smart_turn", raising=False)
+    monkeypatch.setitem(sys.modules, "pipecat", None)
+    with pytest.raises(UsageError, match="pip install pipecat"):
+        run(tmp_path, peer=True)
+
+
+def test_the_peer_hears_the_end_of_a_turn_and_a_voice_over_its_answer() -> None:
+    pytest.importorskip("pipecat")
+    from evals.smart_turn import watch
+
+    question, more = said("question.wav"), said("follow-up.wav")
+    assert 0.2 < watch(Scene("turn", question)).decided < 3.5
+    interrupted = watch(Scene("interruption", question, None, more, 0.5))
+    assert interrupted.right
+    assert 0.1 < interrupted.stop < 1.0
+    assert watch(Scene("noise", question, None, np.zeros(16_000, np.float32))).right
