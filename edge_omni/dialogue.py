@@ -11,6 +11,7 @@ known what it was. Only then does the floor change hands, so that it never has t
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
@@ -156,11 +157,15 @@ class Rules:
         over_voiced: so much voice over the answer stops it, unless a state head takes it for
             nothing, or stopped it earlier.
         answer, ignore: state probabilities above which a turn is closed.
+        answer_falls: by how much that of ``answer`` has fallen at ``end_silence``, evenly since
+            ``prepare_silence``: the longer the silence, the less there is to gain by waiting.
         prepare: probability of ``answer`` above which the answer is begun, unheard.
         interrupt: probability of anything but ``ignore`` above which the answer stops.
         over_answer: probability of ``answer`` above which the answer stops.
-        judgements: how many in a row must be above either before it does; a head that is asked
-            again and again errs now and then, seldom twice.
+        evidence: how far their log odds above ``interrupt`` must add up, over judgements in a row,
+            before it does: a cumulative sum that starts anew when it falls below 0 (Page 1954,
+            "Continuous inspection schemes"). A head that is asked again and again errs now and
+            then; with 0, a single judgement above ``interrupt`` is enough.
         nothing: probability of ``ignore`` above which what is said over the answer is taken for
             nothing, as long as it stays there.
         go_on: probability of ``ignore`` above which what did stop an answer is taken for nothing
@@ -179,11 +184,12 @@ class Rules:
     over_silence: float = 0.5
     over_voiced: float = 0.6
     answer: float = 0.5
+    answer_falls: float = 0.0
     ignore: float = 0.5
     prepare: float = 0.3
     interrupt: float = 0.7
     over_answer: float = 1.0
-    judgements: int = 1
+    evidence: float = 0.0
     nothing: float = 0.5
     go_on: float = 0.5
 
@@ -198,7 +204,7 @@ class _Speech:
         voiced: samples of voice in it.
         lowered: whether the answer is played more quietly for it.
         ignored: whether the state head takes it for nothing, so far.
-        wanted: judgements in a row by which it wants the floor.
+        evidence: the log odds, so far, that it wants the floor.
         cut: whether an answer was stopped for it.
     """
 
@@ -207,7 +213,7 @@ class _Speech:
     voiced: int
     lowered: bool = False
     ignored: bool = False
-    wanted: int = 0
+    evidence: float = 0.0
     cut: bool = False
 
 
@@ -335,18 +341,25 @@ class Dialogue:
 
     def _state(self, event: StateProbabilities, speech: _Speech) -> list[Action]:
         if self.floor is Floor.ASSISTANT:
-            wanted = 1 - event.ignore > self.rules.interrupt
-            wanted = wanted or event.answer > self.rules.over_answer
-            speech.wanted = speech.wanted + 1 if wanted else 0
-            if speech.wanted >= self.rules.judgements:
+            speech.evidence += _log_odds(1 - event.ignore) - _log_odds(self.rules.interrupt)
+            speech.evidence = max(0.0, speech.evidence)
+            if speech.evidence > self.rules.evidence or event.answer > self.rules.over_answer:
                 return self._give_way(speech)
             speech.ignored = event.ignore > self.rules.nothing
             return self._raise(speech) if speech.ignored else []
-        if event.answer > self.rules.answer:
+        if event.answer > self._enough:
             return self._answer(speech)
         if event.ignore > (self.rules.go_on if speech.cut else self.rules.ignore):
             return self._forget(speech)
         return self._prepare(speech) if event.answer > self.rules.prepare else []
+
+    @property
+    def _enough(self) -> float:
+        """The probability of ``answer`` that closes the turn now."""
+        rules = self.rules
+        longest = max(rules.end_silence - rules.prepare_silence, 1e-9)
+        waited = min(1.0, max(0.0, (self.silence - rules.prepare_silence) / longest))
+        return rules.answer - waited * rules.answer_falls
 
     def _prepare(self, speech: _Speech) -> list[Action]:
         if self._prepared_at is not None or speech.voiced < self.rules.shortest_turn * RATE:
@@ -405,3 +418,8 @@ class Dialogue:
         self.floor = Floor.NOBODY
         self._speech = self._answered = self._prepared_at = None
         self._recent.clear()
+
+
+def _log_odds(probability: float) -> float:
+    bounded = min(max(probability, 1e-6), 1 - 1e-6)
+    return math.log(bounded / (1 - bounded))

@@ -305,15 +305,35 @@ def test_speech_over_the_answer_that_wants_an_answer_stops_it() -> None:
     assert dialogue.floor is Floor.USER
 
 
-def test_as_many_judgements_in_a_row_as_wanted_stop_the_answer() -> None:
-    dialogue = speaking(Rules(interrupt=0.7, judgements=2, over_voiced=1e6))
+def test_evidence_adds_up_over_judgements_in_a_row_before_the_answer_stops() -> None:
+    dialogue = speaking(Rules(interrupt=0.7, evidence=2.0, over_voiced=1e6))
     hear(dialogue, 0.4, voiced=True)
-    wanted, nothing = StateProbabilities(0.5, 0.4, 0.1), StateProbabilities(0.2, 0.2, 0.6)
-    for _ in range(3):
-        assert dialogue.handle(wanted) == []
+    likely, nothing = StateProbabilities(0.5, 0.4, 0.1), StateProbabilities(0.2, 0.2, 0.6)
+    for _ in range(3):  # log odds of 9 to 1 over those of 7 to 3: 1.35, and then 1.35 - 1.25
+        assert dialogue.handle(likely) == []
         assert Yield not in kinds(dialogue.handle(nothing))
-    assert dialogue.handle(wanted) == []
-    assert dialogue.handle(wanted) == [Yield(8_000)]
+        assert Yield not in kinds(dialogue.handle(nothing))
+    assert dialogue.handle(likely) == []
+    assert dialogue.handle(likely) == [Yield(8_000)]
+
+
+def test_one_judgement_stops_the_answer_where_it_is_sure_enough() -> None:
+    dialogue = speaking(Rules(interrupt=0.7, evidence=2.0, over_voiced=1e6))
+    hear(dialogue, 0.4, voiced=True)
+    assert dialogue.handle(StateProbabilities(0.5, 0.48, 0.02)) == [Yield(8_000)]
+
+
+def test_the_longer_the_silence_the_less_sure_an_answer_must_be() -> None:
+    rules = Rules(answer=0.9, answer_falls=0.6, prepare_silence=0.2, end_silence=1.2)
+    dialogue = Dialogue(rules)
+    hear(dialogue, 0.6, voiced=True)
+    hear(dialogue, 0.2, voiced=False)
+    perhaps = StateProbabilities(0.35, 0.65, 0.0)
+    assert dialogue.handle(perhaps) == []
+    hear(dialogue, 0.3, voiced=False)
+    assert dialogue.handle(perhaps) == []
+    hear(dialogue, 0.2, voiced=False)
+    assert Answer in kinds(dialogue.handle(perhaps))
 
 
 def test_an_answer_that_was_stopped_for_nothing_goes_on() -> None:

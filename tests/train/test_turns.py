@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pytest
 import torch
 
-from train.turns.head import in_a_row
+from train.turns.head import summed
 from train.turns.hum import RATE, hum
 
 
@@ -19,9 +22,10 @@ def test_a_hum_is_short_and_has_the_pitch_of_a_voice() -> None:
         assert 60 < loudest < 1500  # the fundamental, or a harmonic in the first resonance
 
 
-def test_a_row_of_judgements_is_as_sure_as_its_least_and_ends_with_its_scene() -> None:
+def test_evidence_adds_up_as_in_the_dialogue_and_starts_anew_with_each_scene() -> None:
     told = torch.tensor([0.9, 0.2, 0.8, 0.7, 0.6, 0.5])
     scene = torch.tensor([1, 1, 1, 1, 2, 2])
-    assert torch.equal(in_a_row(told, scene, 1), told)
-    assert torch.equal(in_a_row(told, scene, 2), torch.tensor([0, 0.2, 0.2, 0.7, 0, 0.5]))
-    assert torch.equal(in_a_row(told, scene, 3), torch.tensor([0, 0, 0.2, 0.2, 0, 0]))
+    sums = summed(told, scene, 0.6)
+    above = [math.log(p / (1 - p)) - math.log(0.6 / 0.4) for p in told.tolist()]
+    expected = [above[0], 0.0, above[2], above[2] + above[3], 0.0, 0.0]
+    assert sums.tolist() == pytest.approx(expected, abs=1e-5)

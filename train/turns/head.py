@@ -35,8 +35,8 @@ NOISE, ROWS, INPUTS, INNER = 1.0, 0.3, 0.3, 0.3
 FACTS = 5
 SILENCE, OVER = 0, 2
 """Places among them."""
-JUDGEMENTS = 2
-"""So many in a row stop an answer."""
+EVIDENCE, FALLS = 2.0, 0.53
+"""Rules of the dialogue that the curves are drawn by: `evidence`, and `answer_falls`."""
 
 
 def goes_on(silence: Tensor) -> Tensor:
@@ -252,7 +252,8 @@ THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 
 
 def curve(head: StateHead, points: Points) -> list[dict[str, float]]:
-    """What each threshold of ``answer`` would do where the user has the floor.
+    """What each threshold of ``answer`` would do where the user has the floor, falling with the
+    silence by ``FALLS``.
 
     Returns:
         For each threshold the share of pauses that would be taken over, pauses being as long as in
@@ -261,6 +262,7 @@ def curve(head: StateHead, points: Points) -> list[dict[str, float]]:
     turn = (points.facts[:, 2] == 0) & (points.facts[:, 0] > 0)
     seconds = torch.arange(SHORTEST, LONGEST + 0.01, 0.1)
     told = torch.stack([measure(head, points, float(s))[:, 1] for s in seconds], 1)[turn]
+    told = told + FALLS * (seconds - SHORTEST) / (LONGEST - SHORTEST)
     label = points.label[turn]
     found = []
     for threshold in THRESHOLDS:
@@ -277,15 +279,15 @@ def curve(head: StateHead, points: Points) -> list[dict[str, float]]:
 
 
 def over_curve(
-    head: StateHead, points: Points, judgements: int = JUDGEMENTS
+    head: StateHead, points: Points, evidence: float = EVIDENCE
 ) -> list[dict[str, float]]:
-    """What each threshold of ``interrupt`` would do where the assistant has the floor, with so many
-    ``judgements`` in a row above it: in which share of the scenes the answer stops, of those that
-    call for it (at all, and within 0.3 s of the first judgement) and of those that do not."""
+    """What each threshold of ``interrupt`` would do where the assistant has the floor, with so much
+    ``evidence`` above it: in which share of the scenes the answer stops, of those that call for it
+    (at all, and within 0.3 s of the first judgement) and of those that do not.
+    """
     chosen = points.facts[:, OVER] == 1
     told = 1 - measure(head, points)[chosen, 2]
     scene, kind_of = points.scene[chosen], points.kind[chosen]
-    known = in_a_row(told, scene, judgements)
     begun = torch.ones_like(scene, dtype=torch.bool)
     begun[1:] = scene[1:] != scene[:-1]
     number = torch.arange(len(scene))
@@ -297,6 +299,7 @@ def over_curve(
     found = []
     for threshold in THRESHOLDS:
         row: dict[str, float] = {"interrupt": threshold}
+        known = summed(told, scene, threshold)
         for name, kind, judged in (
             ("stops", wanted, wanted),
             ("stops_in_0.3", wanted, wanted & (number < 4)),
@@ -304,7 +307,7 @@ def over_curve(
             ("stops_for_others", others, others),
             ("stops_for_noise", ~(wanted | others | listening), ~(wanted | others | listening)),
         ):
-            stopped = scene[judged & (known > threshold)].unique()
+            stopped = scene[judged & (known > evidence)].unique()
             row[name] = len(stopped) / max(1, len(scene[kind].unique()))
         found.append({name: round(value, 3) for name, value in row.items()})
     return found
@@ -335,16 +338,16 @@ def go_on_curve(head: StateHead, points: Points) -> list[dict[str, float]]:
     return found
 
 
-def in_a_row(told: Tensor, scene: Tensor, count: int) -> Tensor:
-    """The smallest of the last ``count`` of what was told [n] of the same scene; 0 before there are
-    so many."""
-    found = told.clone()
-    for back in range(1, count):
-        earlier = torch.zeros_like(told)
-        same = scene[back:] == scene[:-back]
-        earlier[back:] = torch.where(same, told[:-back], 0)
-        found = torch.minimum(found, earlier)
-    return found
+def summed(told: Tensor, scene: Tensor, threshold: float) -> Tensor:
+    """The evidence behind each judgement [n], as :class:`edge_omni.dialogue.Rules` adds it up: log
+    odds above those of ``threshold`` since the scene began or they last fell below 0."""
+    steps = (torch.logit(told, 1e-6) - math.log(threshold / (1 - threshold))).tolist()
+    sums, before, last = [], 0.0, None
+    for step, number in zip(steps, scene.tolist(), strict=True):
+        before = max(0.0, (before if number == last else 0.0) + step)
+        last = number
+        sums.append(before)
+    return torch.tensor(sums)
 
 
 def _area(positive: Tensor, negative: Tensor) -> float:
@@ -380,7 +383,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     for row in itertools.chain(*curves.values()):
         print(*(f"{name} {value}" for name, value in row.items()), sep="  ")
-    told = {"scenes": len(judge.scene.unique()), "judgements": JUDGEMENTS, "curves": curves}
+    told = {
+        "scenes": len(judge.scene.unique()),
+        "evidence": EVIDENCE,
+        "answer_falls": FALLS,
+        "curves": curves,
+    }
     path.with_suffix(".curves.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
 
 
