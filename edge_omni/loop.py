@@ -178,7 +178,7 @@ class Loop:
         self._answer_from = self._played = 0
         self._over: Heard | None = None
         self._aside: Conversation | None = None
-        self._seen = self._over_frames = 0
+        self._seen = self._unjudged = 0
         self._loudness = Loudness()
         self._user: float | None = None
         self._whole_words = 0
@@ -211,31 +211,36 @@ class Loop:
         # sound that has all of their voice.
         self._history = np.concatenate([self._history, self._device.linear])[-HISTORY:]
         self._now += len(pcm)
-        for voiced in self._voice.push(pcm):
+        frames = self._voice.push(pcm)
+        for coming, voiced in zip(range(len(frames) - 1, -1, -1), frames, strict=True):
             start, self._seen = self._seen, self._seen + FRAME
             if voiced:
                 self._loudness.add(self._recent(start, self._seen))
             elif not self._dialogue.voiced:
                 self._loudness = Loudness()
             self._handle(Audio(FRAME, voiced))
-            self._judge()
+            # What has been overtaken by newer sound is not worth judging.
+            self._judge(newest=coming == 0)
 
     def _recent(self, start: int, end: int) -> NDArray[np.float32]:
         """The microphone's samples [start, end), as far as they are kept."""
         first = self._now - len(self._history)
         return self._history[max(start - first, 0) : max(end - first, 0)]
 
-    def _judge(self) -> None:
+    def _judge(self, newest: bool) -> None:
         """Let the state head tell what the newest frame makes of what is said."""
         if self._assistant.state_head is None:
             return
         making, dialogue = self._making, self._dialogue
-        self._over_frames = self._over_frames + 1 if dialogue.spoken_over else 0
+        self._unjudged = self._unjudged + 1 if dialogue.spoken_over else EVERY - 1
+        if not newest:
+            return
         if making is not None and making.prepared is not None:
             if dialogue.silence > 0:
                 prepared = making.prepared
                 self._state(prepared.listener, prepared.heard, prepared.head)
-        elif self._over_frames % EVERY == 1:
+        elif dialogue.spoken_over and self._unjudged >= EVERY:
+            self._unjudged = 0
             listener = self._assistant.listener.fork()
             listener.finish()
             nothing = np.zeros(self._assistant.llm.width, np.float32)

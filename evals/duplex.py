@@ -68,7 +68,7 @@ class Play(Stage):
 
     def ticked(self) -> None:
         """What happens next."""
-        if math.isnan(self.begun) and any(self.speaking[-2:]):
+        if math.isnan(self.begun) and True in self.speaking:
             self._answered(self.speaking.index(True) * FRAME / RATE)
         if self.now > self.until:
             raise _Over
@@ -131,7 +131,7 @@ def play(
     told: list[tuple[float, Action]] = []
 
     def trace(_: Event, actions: list[Action]) -> None:
-        told.extend((stage.now, action) for action in actions)
+        told.extend((stage.time, action) for action in actions)
 
     loop = Loop(assistant, stage, Observer(), rules, trace)
     with suppress(_Over):

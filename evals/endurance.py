@@ -74,8 +74,8 @@ class Talk(Stage):
         if self.speaking[-1]:
             self._quiet = 0.0
             if asked is not None and math.isnan(asked.first) and self.now > asked.at:
-                asked.first = self.now - asked.at
-                asked.late = max(0.0, self._time() - self._started - self.now)
+                asked.first = len(self.speaking) * FRAME / RATE - asked.at
+                asked.late = max(0.0, self.time - self.now)
                 asked.memory = resident_memory()
                 asked.tokens = self._assistant.conversation.position
         elif asked is None or self.now > asked.at:

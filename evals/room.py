@@ -83,7 +83,8 @@ class Stage(EchoingDevice):
             to which the time that it would wait is added. Use one thread for everything then.
 
     Attributes:
-        speaking: for each 20 ms, whether the speaker played something.
+        speaking: for each 20 ms, whether the speaker played something. It may be ahead of the
+            microphone, whose sound waits to be read.
     """
 
     def __init__(
@@ -109,16 +110,17 @@ class Stage(EchoingDevice):
 
     @property
     def now(self) -> float:
-        """Seconds on the microphone's clock."""
-        return len(self.speaking) * FRAME / RATE
+        """Seconds of the microphone that have been read."""
+        return self._ticks * FRAME / RATE
 
-    def read(self, timeout: float | None = None) -> NDArray[np.float32]:
-        """See :class:`edge_omni.audio.virtual.FileDevice`."""
-        before, ticks = self.played, self._ticks
-        heard = super().read(timeout)
-        if self._ticks > ticks:
-            self.speaking.append(self.played > before)
-            self.ticked()
+    @property
+    def time(self) -> float:
+        """Seconds since it began, those included in which the microphone was not read."""
+        return self._time() - self._started
+
+    def _hear(self) -> NDArray[np.float32]:
+        heard = super()._hear()
+        self.ticked()
         return heard
 
     def ticked(self) -> None:
@@ -127,6 +129,12 @@ class Stage(EchoingDevice):
     def say(self, pcm: NDArray[np.float32]) -> None:
         """Let the user say something now, instead of what they were about to: float32 [n]."""
         self._coming = pcm
+
+    def _play(self) -> NDArray[np.float32]:
+        before = self.played
+        sound = super()._play()
+        self.speaking.append(self.played > before)
+        return sound
 
     def _next(self) -> NDArray[np.float32]:
         now, self._coming = self._coming[:FRAME], self._coming[FRAME:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,11 @@ from edge_omni.audio.voice_activity import FRAME, RATE
 class FileDevice:
     """Plays ``pcm`` into the microphone and records what the speaker plays.
 
-    The clock ticks, 20 ms at a time, when the microphone is read. Paced, a tick waits for its time
-    and what was late is made up; otherwise computing takes no time on this clock, and the same
-    input always gives the same recording. After the input there is silence for as long as anybody
-    reads.
+    The clock ticks, 20 ms at a time, when the microphone is read. Paced, a tick waits for its time,
+    and what was late is read at once; the speaker goes on by itself, so that what is written or
+    cleared late changes nothing of what it has played by then. Otherwise computing takes no time on
+    this clock, and the same input always gives the same recording. After the input there is silence
+    for as long as anybody reads.
 
     Args:
         pcm: the microphone's signal, float32 [n], 16 kHz.
@@ -24,7 +26,6 @@ class FileDevice:
         paced: keep to real time.
 
     Attributes:
-        volume: how loud the speaker plays, 0 to 1.
         queued, played: samples at ``rate`` that wait, and that have been heard.
         linear: the samples that `read` returned last, the user's voice left whole.
     """
@@ -33,12 +34,13 @@ class FileDevice:
         self._pcm = pcm
         self._rate = rate
         self._paced = paced
-        self._ticks = 0
+        self._ticks = self._plays = 0
         self._started = self._time()
         self._queue: list[NDArray[np.float32]] = []
         self._recording: list[NDArray[np.float32]] = []
+        self._unread: deque[NDArray[np.float32]] = deque()
         self._due = 0.0
-        self.volume = 1.0
+        self._volume = 1.0
         self.linear = np.zeros(0, np.float32)
         self.queued = 0
         self.played = 0
@@ -49,25 +51,60 @@ class FileDevice:
         return self.played
 
     @property
+    def volume(self) -> float:
+        """How loud the speaker plays, 0 to 1."""
+        return self._volume
+
+    @volume.setter
+    def volume(self, volume: float) -> None:
+        self._catch_up()
+        self._volume = volume
+
+    @property
     def finished(self) -> bool:
         """Whether the whole input has been read."""
         return self._ticks * FRAME >= len(self._pcm)
 
     def read(self, timeout: float | None = None) -> NDArray[np.float32]:
-        """The next 20 ms of the microphone: float32 [320]. With ``timeout`` 0 paced reading
-        gives an empty array when they are not due yet."""
+        """The next 20 ms of the microphone, or paced all that have passed: float32 [320 n]. With
+        ``timeout`` 0 paced reading gives an empty array when none have."""
         if self._paced:
-            early = self._started + (self._ticks + 1) * FRAME / RATE - self._time()
+            early = self._until(self._ticks + 1)
             if early > 0:
                 if timeout == 0:
                     return np.empty(0, np.float32)
                 self._wait(early)
+        heard, linear = [self._hear()], [self.linear]
+        while self._paced and self._until(self._ticks + 1) <= 0:
+            heard.append(self._hear())
+            linear.append(self.linear)
+        self.linear = np.concatenate(linear)
+        return np.concatenate(heard)
+
+    def _hear(self) -> NDArray[np.float32]:
+        """One tick of the microphone: float32 [320]."""
         frame = self._next()
         self._ticks += 1
+        if not self._unread:
+            self._tick()
+        self.linear = np.pad(frame, (0, FRAME - len(frame)))
+        return self._reaching(self.linear, self._unread.popleft())
+
+    def _until(self, ticks: int) -> float:
+        """Seconds until so many ticks are over."""
+        return self._started + ticks * FRAME / RATE - self._time()
+
+    def _tick(self) -> None:
+        """Play for 20 ms."""
+        self._plays += 1
         played = self._play()
         self._recording.append(played)
-        self.linear = np.pad(frame, (0, FRAME - len(frame)))
-        return self._reaching(self.linear, played)
+        self._unread.append(played)
+
+    def _catch_up(self) -> None:
+        """Play what is due by now."""
+        while self._paced and self._until(self._plays + 1) <= 0:
+            self._tick()
 
     def _next(self) -> NDArray[np.float32]:
         """What comes next at the microphone: float32, at most 20 ms."""
@@ -90,11 +127,13 @@ class FileDevice:
 
     def write(self, pcm: NDArray[np.float32]) -> None:
         """Queue sound for the speaker: float32 [n] at its rate."""
+        self._catch_up()
         self._queue.append(pcm)
         self.queued += len(pcm)
 
     def clear(self) -> None:
         """Drop what is queued."""
+        self._catch_up()
         self._queue.clear()
         self.queued = 0
 
@@ -117,4 +156,4 @@ class FileDevice:
         self._queue = [later] if len(later) else []
         self.queued = len(later)
         self.played += len(now)
-        return np.pad(now * np.float32(self.volume), (0, wanted - len(now)))
+        return np.pad(now * np.float32(self._volume), (0, wanted - len(now)))
