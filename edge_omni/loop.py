@@ -176,6 +176,7 @@ class Loop:
         self._now = 0
         self._making: _Making | None = None
         self._answer_from = self._played = 0
+        self._unheard: list[NDArray[np.float32]] = []
         self._over: Heard | None = None
         self._aside: Conversation | None = None
         self._seen = self._unjudged = 0
@@ -194,6 +195,8 @@ class Loop:
         try:
             while not (self._device.finished and self._dialogue.floor is Floor.NOBODY):
                 waiting = not self._make_sound()
+                if waiting:
+                    self._hear()
                 self._listen(self._device.read(timeout=0.05 if waiting else 0))
                 self._follow_playback()
                 if self._dialogue.floor is not observed:
@@ -345,9 +348,19 @@ class Loop:
     # What is heard
 
     def _feed(self, start: int, end: int) -> None:
+        self._unheard.append(self._recent(start, end))
+        # The silence behind a turn can wait until its answer has been begun: it is seldom needed.
+        if self._making is None or self._making.prepared is None:
+            self._hear()
+
+    def _hear(self) -> None:
+        """Hear all that was fed."""
+        if not self._unheard:
+            return
         listener = self._assistant.listener
         before = listener.caption
-        heard = listener.push(self._recent(start, end))
+        heard = listener.push(np.concatenate(self._unheard))
+        self._unheard = []
         if self._making is not None and self._making.said:
             self._over = heard if self._over is None else joined([self._over, heard])
             self._read_aside(self._making, heard)
@@ -377,6 +390,7 @@ class Loop:
 
     def _ignore(self) -> None:
         self._drop_aside()
+        self._unheard = []
         if self._making is None:
             self._assistant.conversation.ignore()
         self._over = None
@@ -394,13 +408,14 @@ class Loop:
         if self._making is not None and self._making.prepared is not None:
             self._assistant.discard(self._making.prepared)
             self._making = None
+            self._hear()
 
     def _begin_answer(self, end_of_speech: int) -> None:
         since = (self._now - end_of_speech) / RATE
         making = self._making
         if making is not None and making.prepared is not None:
             self._assistant.accept(making.prepared)
-            making.prepared = None
+            making.prepared, self._unheard = None, []
             making.turn.timeline.decide(since)
         else:
             turn = Turn(sample_rate=self._assistant.sample_rate)

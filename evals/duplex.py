@@ -249,7 +249,7 @@ def run(
     if unknown:
         raise UsageError(f"No task {', '.join(unknown)}: there are {', '.join(KINDS)}.")
     sets = find(folder)
-    who = replace(setup(bundle, llm), system=SYSTEM, threads=1)
+    who = replace(setup(bundle, llm), system=SYSTEM, threads=None if paced else 1)
     wanted = [kind for kind in kinds(sets) if not tasks or kind in tasks]
     jobs = [Converse(who, sets, kind, limit, echo, paced) for kind in wanted]
     figures = _figures([job.run() for job in jobs])
