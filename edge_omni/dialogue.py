@@ -18,6 +18,9 @@ from enum import Enum
 from typing import TypeAlias
 
 RATE = 16_000
+JUDGEMENT, SLOWEST = 0.08, 3.0
+"""Seconds that a judgement of what is said over an answer stands for, and how many times as long it
+may count where judging takes longer."""
 
 
 class Floor(Enum):
@@ -164,7 +167,8 @@ class Rules:
         over_answer: probability of ``answer`` above which the answer stops.
         evidence: how far their log odds above ``interrupt`` must add up, over judgements in a row,
             before it does: a cumulative sum that starts anew when it falls below 0 (Page 1954,
-            "Continuous inspection schemes"). A head that is asked again and again errs now and
+            "Continuous inspection schemes"), in which a judgement counts for the time since the one
+            before. A head that is asked again and again errs now and
             then; with 0, a single judgement above ``interrupt`` is enough.
         nothing: probability of ``ignore`` above which what is said over the answer is taken for
             nothing, as long as it stays there.
@@ -202,6 +206,7 @@ class _Speech:
         start: its first sample.
         last_voice: the end of its last voiced frame.
         voiced: samples of voice in it.
+        judged: the sample of the last judgement, at first ``JUDGEMENT`` before it began.
         lowered: whether the answer is played more quietly for it.
         ignored: whether the state head takes it for nothing, so far.
         evidence: the log odds, so far, that it wants the floor.
@@ -211,6 +216,7 @@ class _Speech:
     start: int
     last_voice: int
     voiced: int
+    judged: int
     lowered: bool = False
     ignored: bool = False
     evidence: float = 0.0
@@ -299,7 +305,8 @@ class Dialogue:
         self._recent.clear()
         start = max(self._fed, self._now - window - int(self.rules.lead_in * RATE))
         self._fed = self._now
-        return [*self._open(_Speech(start, self._now, voiced)), Feed(start, self._now)]
+        judged = self._now - round(JUDGEMENT * RATE)
+        return [*self._open(_Speech(start, self._now, voiced, judged)), Feed(start, self._now)]
 
     def _open(self, speech: _Speech) -> list[Action]:
         """Speech begins: a turn, the rest of one, or something over the answer."""
@@ -341,8 +348,10 @@ class Dialogue:
 
     def _state(self, event: StateProbabilities, speech: _Speech) -> list[Action]:
         if self.floor is Floor.ASSISTANT:
-            speech.evidence += _log_odds(1 - event.ignore) - _log_odds(self.rules.interrupt)
-            speech.evidence = max(0.0, speech.evidence)
+            above = _log_odds(1 - event.ignore) - _log_odds(self.rules.interrupt)
+            stands_for = (self._now - speech.judged) / (JUDGEMENT * RATE)
+            speech.evidence = max(0.0, speech.evidence + min(stands_for, SLOWEST) * above)
+            speech.judged = self._now
             if speech.evidence > self.rules.evidence or event.answer > self.rules.over_answer:
                 return self._give_way(speech)
             speech.ignored = event.ignore > self.rules.nothing

@@ -44,6 +44,8 @@ from edge_omni.dialogue import (
 )
 from edge_omni.state_head import Evidence, Loudness, above
 
+AHEAD = 1.0
+"""Seconds of an answer that wait to be played when something is said over it are enough."""
 HISTORY = 2 * RATE
 """Samples of the microphone that are kept for the beginning of a turn."""
 EVERY = 4
@@ -293,6 +295,9 @@ class Loop:
         making = self._making
         if making is None or making.complete:
             return False
+        ahead = self._device.queued / self._assistant.sample_rate
+        if self._dialogue.spoken_over and ahead > AHEAD:
+            return False  # who speaks over the answer is judged first
         pcm = next(making.steps, _END)
         if pcm is _END:
             making.complete = True

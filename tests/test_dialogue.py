@@ -182,6 +182,7 @@ def test_what_is_nothing_at_first_may_stop_the_answer_later() -> None:
     dialogue = speaking()
     hear(dialogue, 0.2, voiced=True)
     assert dialogue.handle(StateProbabilities(0.1, 0.1, 0.8)) == [Raise()]
+    hear(dialogue, 0.08, voiced=True)
     assert dialogue.handle(StateProbabilities(0.9, 0.05, 0.05)) == [Yield(8_000)]
     assert dialogue.floor is Floor.USER
 
@@ -306,20 +307,26 @@ def test_speech_over_the_answer_that_wants_an_answer_stops_it() -> None:
 
 
 def test_evidence_adds_up_over_judgements_in_a_row_before_the_answer_stops() -> None:
-    dialogue = speaking(Rules(interrupt=0.7, evidence=2.0, over_voiced=1e6))
-    hear(dialogue, 0.4, voiced=True)
+    dialogue = speaking(Rules(interrupt=0.7, evidence=2.5, over_voiced=1e6))
     likely, nothing = StateProbabilities(0.5, 0.4, 0.1), StateProbabilities(0.2, 0.2, 0.6)
-    for _ in range(3):  # log odds of 9 to 1 over those of 7 to 3: 1.35, and then 1.35 - 1.25
-        assert dialogue.handle(likely) == []
-        assert Yield not in kinds(dialogue.handle(nothing))
-        assert Yield not in kinds(dialogue.handle(nothing))
+    hear(dialogue, 0.16, voiced=True)
+    for judgement in (likely, nothing) * 3:  # log odds over those of 7 to 3: 1.35, and -1.25
+        assert Yield not in kinds(dialogue.handle(judgement))
+        hear(dialogue, 0.08, voiced=True)
     assert dialogue.handle(likely) == []
+    hear(dialogue, 0.08, voiced=True)
     assert dialogue.handle(likely) == [Yield(8_000)]
+
+
+def test_where_judging_takes_longer_each_judgement_counts_for_more() -> None:
+    dialogue = speaking(Rules(interrupt=0.7, evidence=2.0, over_voiced=1e6))
+    hear(dialogue, 0.32, voiced=True)
+    assert dialogue.handle(StateProbabilities(0.5, 0.4, 0.1)) == [Yield(8_000)]
 
 
 def test_one_judgement_stops_the_answer_where_it_is_sure_enough() -> None:
     dialogue = speaking(Rules(interrupt=0.7, evidence=2.0, over_voiced=1e6))
-    hear(dialogue, 0.4, voiced=True)
+    hear(dialogue, 0.16, voiced=True)
     assert dialogue.handle(StateProbabilities(0.5, 0.48, 0.02)) == [Yield(8_000)]
 
 
