@@ -268,7 +268,8 @@ def _smart_turn() -> ModuleType:
         return import_module("evals.smart_turn")
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"{error.name} is missing. Install the peer: `pip install pipecat-ai==1.14.0`."
+            f"{error.name} is missing. Install the peer, and then what it sets back again: "
+            "`pip install pipecat-ai==1.14.0 && pip install 'soxr>=1.1'`."
         ) from error
 
 
