@@ -168,8 +168,8 @@ class Rules:
         evidence: how far their log odds above ``interrupt`` must add up, over judgements in a row,
             before it does: a cumulative sum that starts anew when it falls below 0 (Page 1954,
             "Continuous inspection schemes"), in which a judgement counts for the time since the one
-            before. A head that is asked again and again errs now and
-            then; with 0, a single judgement above ``interrupt`` is enough.
+            before. A head that is asked again and again errs now and then; with 0, a single
+            judgement above ``interrupt`` is enough.
         nothing: probability of ``ignore`` above which what is said over the answer is taken for
             nothing, as long as it stays there.
         go_on: probability of ``ignore`` above which what did stop an answer is taken for nothing

@@ -20,6 +20,7 @@ from edge_omni.assistant import Assistant, Prepared, Turn
 from edge_omni.audio.voice_activity import FRAME, VoiceActivity
 from edge_omni.conversation import Conversation
 from edge_omni.dialogue import (
+    JUDGEMENT,
     RATE,
     Action,
     Answer,
@@ -48,7 +49,7 @@ AHEAD = 1.0
 """Seconds of an answer that wait to be played when something is said over it are enough."""
 HISTORY = 2 * RATE
 """Samples of the microphone that are kept for the beginning of a turn."""
-EVERY = 4
+EVERY = round(JUDGEMENT * RATE / FRAME)
 """Frames of the microphone from one judgement of what is said over an answer to the next."""
 METER = 0.05
 """Seconds of the answer for each level that the observer is told."""
@@ -217,7 +218,7 @@ class Loop:
         self._history = np.concatenate([self._history, self._device.linear])[-HISTORY:]
         self._now += len(pcm)
         frames = self._voice.push(pcm)
-        for coming, voiced in zip(range(len(frames) - 1, -1, -1), frames, strict=True):
+        for number, voiced in enumerate(frames, 1):
             start, self._seen = self._seen, self._seen + FRAME
             if voiced:
                 self._loudness.add(self._recent(start, self._seen))
@@ -225,7 +226,7 @@ class Loop:
                 self._loudness = Loudness()
             self._handle(Audio(FRAME, voiced))
             # What has been overtaken by newer sound is not worth judging.
-            self._judge(newest=coming == 0)
+            self._judge(newest=number == len(frames))
 
     def _recent(self, start: int, end: int) -> NDArray[np.float32]:
         """The microphone's samples [start, end), as far as they are kept."""
