@@ -252,7 +252,9 @@ def test_the_speaker_is_not_heard_in_the_microphone(
     for switch in ("off", "on"):
         path = tmp_path / f"{switch}.wav"
         virtual_card.run(ECHO, str(SAMPLE), str(path), switch)
-        left[switch] = loudness(files.read(path)[-8 * RATE :])
+        # Most seconds: where a busy machine breaks the sound off, the canceller begins anew.
+        seconds = files.read(path)[-8 * RATE :].reshape(8, RATE)
+        left[switch] = float(np.median([loudness(second) for second in seconds]))
     assert left["off"] > 0.03
     assert 20 * np.log10(left["off"] / left["on"]) > 30
 
