@@ -414,7 +414,6 @@ class Loop:
         if self._making is not None and self._making.prepared is not None:
             self._assistant.discard(self._making.prepared)
             self._making = None
-            self._hear()
 
     def _begin_answer(self, end_of_speech: int) -> None:
         since = (self._now - end_of_speech) / RATE
@@ -424,6 +423,7 @@ class Loop:
             making.prepared, self._unheard = None, []
             making.turn.timeline.decide(since)
         else:
+            self._hear()
             turn = Turn(sample_rate=self._assistant.sample_rate)
             turn.timeline.decide(since)
             if not self._assistant.finish_turn(turn):
@@ -477,7 +477,7 @@ class Loop:
 
     def _continue(self) -> None:
         """Go on with the answer that was stopped, from the beginning of the word it stopped in."""
-        self._over, self._loudness = None, Loudness()
+        self._over, self._unheard, self._loudness = None, [], Loudness()
         self._assistant.listener.reset()
         self._observer.caption("")
         if not self._assistant.conversation.reopen_answer(self._whole_words):

@@ -20,6 +20,13 @@ os.environ.setdefault("EDGE_OMNI_THREADS", "1")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sound devices keep real time: what uses them must not run beside anything else."""
+    for item in items:
+        if "virtual_card" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.devices)
+
+
 @pytest.fixture(scope="session")
 def bundle() -> Bundle:
     return Bundle("tiny")

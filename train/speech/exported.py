@@ -34,7 +34,7 @@ def fill(model: nn.Module, bundle: Path, prefix: str = "") -> list[str]:
     """
     found: dict[str, Tensor] = {}
     for graph in ("vocoder",) if prefix == "codec." else DECODER:
-        found |= _weights(bundle / f"{graph}.onnx")
+        found |= weights(bundle / f"{graph}.onnx")
     state = model.state_dict()
     wanted = {name: prefix + name for name in state if not (prefix + name).startswith(ANEW)}
     wrong = [
@@ -47,7 +47,7 @@ def fill(model: nn.Module, bundle: Path, prefix: str = "") -> list[str]:
     return list(wanted)
 
 
-def _weights(path: Path) -> dict[str, Tensor]:
+def weights(path: Path) -> dict[str, Tensor]:
     """The weights of one graph by their names in the modules.
 
     The exporter keeps the names of most parameters. It renames what it transposes: the weights of

@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from train import checkpoint
 from train.fit import fit
+from train.speech.exported import weights
 from train.turns.scenes import ANSWER, IGNORE, LISTEN, SHARES, Points, load
 
 SHORTEST, LONGEST = 0.2, 1.6
@@ -119,18 +120,24 @@ class StateHead(nn.Module):
         return torch.cat([y[:, :1] + left, y[:, 1:]], 1)
 
 
-def build(weights: Mapping[str, Tensor]) -> StateHead:
+def build(named: Mapping[str, Tensor]) -> StateHead:
     """The head that these weights are of."""
-    inner, width = weights["frames.enter.weight"].shape
+    inner, width = named["frames.enter.weight"].shape
     head = StateHead(
         width,
-        len(weights["frames.place"]),
-        len(weights["hidden.place"]),
-        len(weights["llm.0.weight"]) if "llm.0.weight" in weights else 0,
+        len(named["frames.place"]),
+        len(named["hidden.place"]),
+        len(named["llm.0.weight"]) if "llm.0.weight" in named else 0,
         inner,
     )
-    head.load_state_dict(weights)
+    head.load_state_dict(named)
     return head.eval()
+
+
+def exported(path: Path) -> StateHead:
+    """The head that a graph was exported from."""
+    found = weights(path)
+    return build({name.removeprefix("head."): found[name] for name in found if "head." in name})
 
 
 def split(points: Points) -> tuple[Points, Points, Points]:
@@ -187,12 +194,20 @@ def measure(head: StateHead, points: Points, silence: float | None = None) -> Te
 
 
 def train(
-    points: Points, aside: Points, path: Path, *, llm: bool, seconds: float, seed: int = 0
+    points: Points,
+    aside: Points,
+    path: Path,
+    *,
+    llm: bool,
+    seconds: float,
+    seed: int = 0,
+    begin: StateHead | None = None,
 ) -> StateHead:
-    """A head as it measured best on ``aside``."""
+    """A head as it measured best on ``aside``, new or begun with another's weights."""
     torch.manual_seed(seed)
     _, frames, width = points.frames.shape
-    head = StateHead(width, frames, points.hidden.shape[1], points.llm.shape[1] if llm else 0)
+    llm_width = points.llm.shape[1] if llm else 0
+    head = begin or StateHead(width, frames, points.hidden.shape[1], llm_width)
 
     turn = np.flatnonzero((points.facts[:, OVER] == 0).numpy())
 
@@ -213,7 +228,7 @@ def train(
 
     fit(
         head, itertools.count(), choose, one, look, path,
-        seconds=seconds, rate=1e-3, every=200, patience=10,
+        seconds=seconds, rate=3e-4 if begin else 1e-3, every=200, patience=10,
     )  # fmt: skip
     return head.eval()
 
@@ -363,6 +378,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--llm", action="store_true", help="look at the LLM's hidden state too")
+    parser.add_argument("--bundle", type=Path, help="begin with the weights of its head")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
@@ -371,8 +387,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     training, stop, judge = split(load(*options.data))
     path = options.out / ("llm.pt" if options.llm else "general.pt")
     head = train(
-        stopping(training), stopping(stop), path, llm=options.llm, seconds=60 * options.minutes
-    )
+        stopping(training), stopping(stop), path, llm=options.llm, seconds=60 * options.minutes,
+        begin=exported(options.bundle / "state_head.onnx") if options.bundle else None,
+    )  # fmt: skip
     figures = report(head, judge)
     checkpoint.write(path.with_suffix(".head.pt"), {"model": head.state_dict()})
     print(json.dumps(figures, indent=1))
