@@ -19,9 +19,13 @@ from train.turns.scenes import ANSWER, IGNORE, LISTEN, Points
 WIDTH, LLM_WIDTH = 32, 24
 
 
-def network(llm_width: int = 0) -> training.StateHead:
-    torch.manual_seed(0)
-    return training.StateHead(WIDTH, FRAMES, TOKENS, llm_width, inner=16).eval()
+def network(llm_width: int = 0, seed: int = 0) -> training.StateHead:
+    torch.manual_seed(seed)
+    made = training.StateHead(WIDTH, FRAMES, TOKENS, llm_width, inner=16).eval()
+    with torch.no_grad():  # no two parts alike, as after training
+        for weight in made.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    return made
 
 
 def evidence(seed: int, *, rows: int = FRAMES, over: bool = True) -> Evidence:
@@ -36,8 +40,9 @@ def evidence(seed: int, *, rows: int = FRAMES, over: bool = True) -> Evidence:
 @pytest.mark.parametrize("llm_width", [0, LLM_WIDTH])
 def test_the_graph_tells_what_the_network_tells(tmp_path: Path, llm_width: int) -> None:
     path = tmp_path / "state_head.onnx"
-    made = network(llm_width)
-    write(made, path)
+    heads = [network(llm_width, seed) for seed in (0, 1)]
+    made = training.Mean(heads)
+    write(heads, path)
     judge = StateHead(Graph(path))
     for seed, rows, over in ((0, FRAMES, True), (1, 7, False), (2, 1, False)):
         given = evidence(seed, rows=rows, over=over)
@@ -49,6 +54,14 @@ def test_the_graph_tells_what_the_network_tells(tmp_path: Path, llm_width: int) 
             wanted[0].tolist(), abs=2e-3
         )
         assert told.listen + told.answer + told.ignore == pytest.approx(1, abs=1e-5)
+
+
+def test_a_head_goes_on_from_its_graph(tmp_path: Path) -> None:
+    path, heads = tmp_path / "state_head.onnx", [network(seed=seed) for seed in (0, 1)]
+    write(heads, path)
+    for made, again in zip(heads, training.exported(path), strict=True):
+        for name, value in again.state_dict().items():
+            torch.testing.assert_close(value, made.state_dict()[name], atol=2e-3, rtol=2e-3)
 
 
 def test_what_stands_in_front_of_the_first_frame_does_not_count() -> None:

@@ -121,7 +121,10 @@ class Voices:
             pcm = np.concatenate([sound.audio_float_array for sound in sounds])
             rate = sounds[0].sample_rate
         else:
-            pcm, rate = _command(text, dice, kind, slower)
+            try:
+                pcm, rate = _command(text, dice, kind, slower)
+            except subprocess.CalledProcessError:  # festival crashes at some short texts
+                return self.speak(text, dice)
         return np.asarray(soxr.resample(pcm, rate * shift, RATE), dtype=np.float32)
 
 

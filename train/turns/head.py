@@ -1,10 +1,12 @@
 """Train the state head on what was heard in scenes.
 
-    python -m train.turns.head --data DIR... --out RUN [--llm]
+    python -m train.turns.head --data DIR... --out RUN [--llm] [--seed N]
+    python -m train.turns.head --data DIR... --out RUN --mean RUN/*.head.pt
 
 The general head looks at sound, at the adapter's hidden states and at facts; with ``--llm`` it
 looks at the LLM's hidden state too, and then belongs to that LLM. A tenth of the scenes tells when
-to stop, and as many others what the head is worth.
+to stop, and as many others what the head is worth; the second command tells what several are worth
+that judge together.
 """
 
 from __future__ import annotations
@@ -120,6 +122,21 @@ class StateHead(nn.Module):
         return torch.cat([y[:, :1] + left, y[:, 1:]], 1)
 
 
+class Mean(nn.Module):
+    """Several heads that judge together: the mean of their scores errs less than each of them."""
+
+    def __init__(self, heads: Sequence[StateHead]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+    def forward(
+        self, frames: Tensor, hidden: Tensor, facts: Tensor, llm: Tensor | None = None
+    ) -> Tensor:
+        """See :class:`StateHead`."""
+        told = [head(frames, hidden, facts, llm).log_softmax(-1) for head in self.heads]
+        return torch.stack(told).mean(0)
+
+
 def build(named: Mapping[str, Tensor]) -> StateHead:
     """The head that these weights are of."""
     inner, width = named["frames.enter.weight"].shape
@@ -134,10 +151,13 @@ def build(named: Mapping[str, Tensor]) -> StateHead:
     return head.eval()
 
 
-def exported(path: Path) -> StateHead:
-    """The head that a graph was exported from."""
-    found = weights(path)
-    return build({name.removeprefix("head."): found[name] for name in found if "head." in name})
+def exported(path: Path) -> list[StateHead]:
+    """The heads that a graph was exported from."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, value in weights(path).items():
+        number, inside = name.removeprefix("head.heads.").split(".", 1)
+        parts.setdefault(number, {})[inside] = value
+    return [build(named) for named in parts.values()]
 
 
 def split(points: Points) -> tuple[Points, Points, Points]:
@@ -164,7 +184,7 @@ def stopping(points: Points) -> Points:
     return Points(**{name: torch.cat([part, again[name]]) for name, part in parts.items()})
 
 
-def scores(head: StateHead, points: Points, chosen: Tensor, silence: float | None = None) -> Tensor:
+def scores(head: nn.Module, points: Points, chosen: Tensor, silence: float | None = None) -> Tensor:
     """Scores [n, 3] of the chosen points, after ``silence`` seconds where the user may go on."""
     facts = points.facts[chosen]
     if silence is not None:
@@ -179,14 +199,14 @@ def scores(head: StateHead, points: Points, chosen: Tensor, silence: float | Non
     )
 
 
-def loss(head: StateHead, points: Points, chosen: Tensor) -> Tensor:
+def loss(head: nn.Module, points: Points, chosen: Tensor) -> Tensor:
     """Cross entropy when a silence has just begun, or in the midst of speech over the answer."""
     told = scores(head, points, chosen, SHORTEST)
     return functional.cross_entropy(told, points.label[chosen], label_smoothing=0.02)
 
 
 @torch.no_grad()
-def measure(head: StateHead, points: Points, silence: float | None = None) -> Tensor:
+def measure(head: nn.Module, points: Points, silence: float | None = None) -> Tensor:
     """Probabilities [n, 3] of all points, after ``silence`` seconds where the user may go on."""
     head.eval()
     parts = torch.arange(len(points)).split(256)
@@ -233,7 +253,7 @@ def train(
     return head.eval()
 
 
-def report(head: StateHead, points: Points) -> dict[str, float]:
+def report(head: nn.Module, points: Points) -> dict[str, float]:
     """What a head is worth, as areas under curves and shares of points."""
     after = measure(head, points, 0.3)
     turn = points.facts[:, 2] == 0
@@ -266,7 +286,7 @@ def report(head: StateHead, points: Points) -> dict[str, float]:
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 
 
-def curve(head: StateHead, points: Points) -> list[dict[str, float]]:
+def curve(head: nn.Module, points: Points) -> list[dict[str, float]]:
     """What each threshold of ``answer`` would do where the user has the floor, falling with the
     silence by ``FALLS``.
 
@@ -294,7 +314,7 @@ def curve(head: StateHead, points: Points) -> list[dict[str, float]]:
 
 
 def over_curve(
-    head: StateHead, points: Points, evidence: float = EVIDENCE
+    head: nn.Module, points: Points, evidence: float = EVIDENCE
 ) -> list[dict[str, float]]:
     """What each threshold of ``interrupt`` would do where the assistant has the floor, with so much
     ``evidence`` above it: in which share of the scenes the answer stops, of those that call for it
@@ -328,7 +348,7 @@ def over_curve(
     return found
 
 
-def go_on_curve(head: StateHead, points: Points) -> list[dict[str, float]]:
+def go_on_curve(head: nn.Module, points: Points) -> list[dict[str, float]]:
     """What each threshold of ``go_on`` would do when something has stopped the answer and there is
     silence: the share of scenes in which it goes on, of those that want an answer (in this they
     would be overheard), and of talk to others and backchannels."""
@@ -372,41 +392,52 @@ def _area(positive: Tensor, negative: Tensor) -> float:
     return float((positive[:, None] > negative[None]).float().mean())
 
 
+def tell(head: nn.Module, points: Points, path: Path) -> None:
+    """Print what a head is worth, and write its curves."""
+    print(json.dumps(report(head, points), indent=1))
+    curves = {
+        "answer": curve(head, points),
+        "interrupt": over_curve(head, points),
+        "go_on": go_on_curve(head, points),
+    }
+    for row in itertools.chain(*curves.values()):
+        print(*(f"{name} {value}" for name, value in row.items()), sep="  ")
+    told = {
+        "scenes": len(points.scene.unique()),
+        "evidence": EVIDENCE,
+        "answer_falls": FALLS,
+        "curves": curves,
+    }
+    path.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train a head and print what it is worth."""
+    """Train a head, or take several, and print what it is worth, or they are."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--mean", type=Path, nargs="+", help="train none, judge by all of these")
     parser.add_argument("--llm", action="store_true", help="look at the LLM's hidden state too")
-    parser.add_argument("--bundle", type=Path, help="begin with the weights of its head")
+    parser.add_argument("--bundle", type=Path, help="begin with the weights of its first head")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     training, stop, judge = split(load(*options.data))
-    path = options.out / ("llm.pt" if options.llm else "general.pt")
+    if options.mean:
+        heads = [build(checkpoint.read(path)["model"]) for path in options.mean]
+        tell(Mean(heads), judge, options.out / "mean.curves.json")
+        return
+    path = options.out / f"{'llm' if options.llm else 'general'}{options.seed or ''}.pt"
     head = train(
         stopping(training), stopping(stop), path, llm=options.llm, seconds=60 * options.minutes,
-        begin=exported(options.bundle / "state_head.onnx") if options.bundle else None,
+        seed=options.seed,
+        begin=exported(options.bundle / "state_head.onnx")[0] if options.bundle else None,
     )  # fmt: skip
-    figures = report(head, judge)
     checkpoint.write(path.with_suffix(".head.pt"), {"model": head.state_dict()})
-    print(json.dumps(figures, indent=1))
-    curves = {
-        "answer": curve(head, judge),
-        "interrupt": over_curve(head, judge),
-        "go_on": go_on_curve(head, judge),
-    }
-    for row in itertools.chain(*curves.values()):
-        print(*(f"{name} {value}" for name, value in row.items()), sep="  ")
-    told = {
-        "scenes": len(judge.scene.unique()),
-        "evidence": EVIDENCE,
-        "answer_falls": FALLS,
-        "curves": curves,
-    }
-    path.with_suffix(".curves.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    tell(head, judge, path.with_suffix(".curves.json"))
 
 
 if __name__ == "__main__":
