@@ -20,7 +20,6 @@ from edge_omni.assistant import Assistant, Prepared, Turn
 from edge_omni.audio.voice_activity import FRAME, VoiceActivity
 from edge_omni.conversation import Conversation
 from edge_omni.dialogue import (
-    JUDGEMENT,
     RATE,
     Action,
     Answer,
@@ -49,8 +48,9 @@ AHEAD = 1.0
 """Seconds of an answer that wait to be played when something is said over it are enough."""
 HISTORY = 2 * RATE
 """Samples of the microphone that are kept for the beginning of a turn."""
-EVERY = round(JUDGEMENT * RATE / FRAME)
-"""Frames of the microphone from one judgement of what is said over an answer to the next."""
+EVERY = 2
+"""Frames of the microphone from one judgement of what is said over an answer to the next, where the
+machine is fast enough."""
 METER = 0.05
 """Seconds of the answer for each level that the observer is told."""
 LOWERED = 0.25

@@ -38,7 +38,7 @@ NOISE, ROWS, INPUTS, INNER = 1.0, 0.3, 0.3, 0.3
 FACTS = 5
 SILENCE, OVER = 0, 2
 """Places among them."""
-EVIDENCE, FALLS = 1.0, 0.53
+EVIDENCE, FALLS = 0.75, 0.6
 """Rules of the dialogue that the curves are drawn by: `evidence`, and `answer_falls`."""
 
 

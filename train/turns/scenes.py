@@ -25,8 +25,7 @@ from edge_omni.adapter import Heard
 from edge_omni.assistant import Assistant
 from edge_omni.audio.echo import FrontEnd
 from edge_omni.audio.voice_activity import FRAME, VoiceActivity
-from edge_omni.dialogue import Audio, Dialogue, Feed, Floor, Ignore, Prepare, Rules
-from edge_omni.loop import EVERY
+from edge_omni.dialogue import JUDGEMENT, Audio, Dialogue, Feed, Floor, Ignore, Prepare, Rules
 from edge_omni.state_head import Evidence, Loudness, above
 from train.hearing.augment import (
     babble,
@@ -58,9 +57,10 @@ SHARES = {
 OVER = {"turn": 0, "fragment": 0, "interruption": 1, "echo": 1, "backchannel": 0.9, "noise": 0.7}
 """How often it is said while the assistant speaks; else two times of three."""
 IGNORED = {"backchannel", "to others", "background", "noise", "echo"}
+EVERY = round(JUDGEMENT * RATE / FRAME)
+"""Frames from one judgement of speech over the answer to the next, ..."""
 EARLY = 48
-"""Frames after its first sign for which speech over the answer is judged as often as it will be,
-and after these ..."""
+"""... up to so many frames after its first sign, and after these ..."""
 LATER = 24
 """... one in so many."""
 AFTER = (12,)
