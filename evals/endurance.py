@@ -61,7 +61,7 @@ class Talk(Stage):
         self, questions: Sequence[NDArray[np.float32]], assistant: Assistant, until: float
     ) -> None:
         super().__init__(np.zeros(RATE // 2, np.float32), assistant.sample_rate)
-        self._questions, self._assistant, self._until = questions, assistant, until
+        self._questions, self._assistant, self.until = questions, assistant, until
         self._recording = _Nothing()
         self.asked: list[Asked] = []
         self._quiet = 0.0
@@ -81,7 +81,7 @@ class Talk(Stage):
         elif asked is None or self.now > asked.at:
             self._quiet += FRAME / RATE
         waited = GAP if asked is None or not math.isnan(asked.first) else PATIENCE
-        if self.now > self._until:
+        if self.now > self.until:
             raise _Over
         if self._quiet > waited:
             question = self._questions[len(self.asked) % len(self._questions)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evals import bench, captions, qa, voice
+from evals import bench, captions, endurance, qa, voice
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 QUESTIONS = """file\tquestion\tanswer
@@ -93,3 +93,14 @@ def test_the_benchmark_sets_both_systems_side_by_side(
     ours, peer = figures["edge_omni"]["steps"], figures["cascade"]["steps"]
     assert figures["ratio_to_cascade"] == ours["first_pcm"]["p50"] / peer["first_pcm"]["p50"]
     assert "peak memory" in capsys.readouterr().out
+
+
+def test_a_conversation_of_a_minute(folder: Path) -> None:
+    (folder / "questions.tsv").write_text(QUESTIONS)
+    figures = endurance.run(folder, minutes=1)
+    asked, answered = (
+        sum(part.get(name, 0) for part in figures["parts"]) for name in ("questions", "answered")
+    )
+    assert asked >= answered > 2
+    assert figures["turns"] > 2
+    assert all(0.1 < part["first_p50"] < 4 for part in figures["parts"] if part["questions"])
