@@ -241,8 +241,8 @@ def read_aloud(assistant: Assistant, seconds: float) -> tuple[np.ndarray, list[s
     return np.concatenate(parts), words
 
 
-def test_a_minute_of_speech_is_one_turn(assistant: Assistant) -> None:
-    long, words = read_aloud(assistant, 60)
+def test_two_minutes_of_speech_are_one_turn(assistant: Assistant) -> None:
+    long, words = read_aloud(assistant, 120)
     floors: list[Floor] = []
 
     class Floors(Observer):
