@@ -1,24 +1,24 @@
-"""From encoder frames to embeddings of the LLM: two kinds of adapter, one contract.
+"""From encoder frames to what the LLM reads: two kinds of adapter, one contract.
 
-The *token-synchronous* adapter is an attention decoder that runs along with the sound and emits one
-soft embedding for each token it has settled on. The *frame-synchronous* one is a strided graph
-(Freeze-Omni, arXiv:2411.00774, section 3.2) that emits embeddings at a fixed rate.
+The *word-synchronous* adapter is an attention decoder that runs along with the sound and tells the
+words of the turn so far, for the LLM to read as its own tokens. The *frame-synchronous* one is a
+strided graph (Freeze-Omni, arXiv:2411.00774, section 3.2) that emits embeddings at a fixed rate.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_omni.encoder import Encoder, Frames
 from edge_omni.graph import Graph
-from edge_omni.spelling import Embedder, Spelling
+from edge_omni.spelling import Spelling
 from edge_omni.token_search import Hypothesis, TokenSearch
 
 Rows = NDArray[np.float32]
@@ -30,22 +30,24 @@ FRAMES = 50
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What one push brought.
+class Words:
+    """The turn so far, in words.
 
     Attributes:
-        settled: embeddings [n, width] that are final. Each comes once, and the first of them
-            repeat the tentative ones of the push before, as far as those held.
-        tentative: embeddings [m, width] after the settled ones that may still change; they take
-            the place of the tentative ones of the push before.
+        text: all of it, as it would be typed. What the next push tells takes its place: it begins
+            with the same words, as far as they have settled.
     """
 
-    settled: Rows
-    tentative: Rows
+    text: str
+
+
+Heard: TypeAlias = Words | Rows
+"""What one push brought: the words of the turn so far, or embeddings of the LLM, float32 [n, width],
+that stand behind those of the pushes before."""
 
 
 class Adapter(Protocol):
-    """Encoder frames in, embeddings of the LLM out."""
+    """Encoder frames in, words or embeddings of the LLM out."""
 
     @property
     def caption(self) -> str:
@@ -79,44 +81,32 @@ class Adapter(Protocol):
         """
 
 
-class TokenAdapter:
-    """The token-synchronous adapter.
+class WordAdapter:
+    """The word-synchronous adapter.
 
     Args:
         memory: graph from ``frames`` to its state ``memory``, what tokens attend to.
         step: graph from ``tokens`` and ``memory`` to ``top_ids``, ``top_probs``, ``attention``
             and ``hidden``.
-        embedder: the LLM.
         settings: ``vocabulary`` (file name), and when tokens settle, see :class:`TokenSearch`.
         folder: where the vocabulary file is.
-        residual: graph from ``hidden`` [1, n, width] to ``residual`` [1, n, llm_width], which is
-            added to the embeddings, where one was trained for this LLM.
     """
 
     def __init__(
-        self,
-        memory: Graph,
-        step: Graph,
-        embedder: Embedder,
-        settings: Mapping[str, Any],
-        folder: Path,
-        residual: Graph | None = None,
+        self, memory: Graph, step: Graph, settings: Mapping[str, Any], folder: Path
     ) -> None:
-        self._spelling = Spelling(folder / settings["vocabulary"], embedder)
+        self._spelling = Spelling(folder / settings["vocabulary"])
         self._search = TokenSearch(memory, step, self._spelling, settings)
-        self._residual = residual
-        self._none = np.empty((0, self._spelling.width), np.float32)
         self.reset()
 
     def reset(self) -> None:
         """Forget the turn."""
         self._search.reset()
-        self._said: list[int] = []
+        self._settled: list[int] = []
         self._states: list[Rows] = []
         self._tentative: list[Hypothesis] = []
-        self._rows: list[Rows] = []
 
-    def fork(self) -> TokenAdapter:
+    def fork(self) -> WordAdapter:
         """A copy that goes on by itself."""
         other = copy.copy(self)
         other._search = self._search.fork()
@@ -125,12 +115,12 @@ class TokenAdapter:
     def resume(self) -> None:
         """See :meth:`Adapter.resume`."""
         self._search.reset()
-        self._tentative, self._rows = [], []
+        self._tentative = []
 
     @property
     def caption(self) -> str:
-        """The text heard so far, for people to read."""
-        tokens = [*self._said, *(item.token for item in self._tentative)]
+        """The text heard so far."""
+        tokens = [*self._settled, *(item.token for item in self._tentative)]
         return self._spelling.text(tokens).strip()
 
     @property
@@ -141,18 +131,19 @@ class TokenAdapter:
         states += [] if coming is None else [coming.hidden]
         return np.stack(states[-TOKENS:]) if states else np.empty((0, 0), np.float32)
 
-    def push(self, frames: Frames) -> Heard:
+    def push(self, frames: Frames) -> Words:
         """Hear frames."""
-        if len(frames) == 0:
-            return Heard(self._none, self._stack(self._rows))
-        self._search.add(frames)
-        return self._update(*self._search.advance(final=False))
+        if len(frames):
+            self._search.add(frames)
+            self._note(*self._search.advance(final=False))
+        return Words(self.caption)
 
-    def finish(self, frames: Frames | None = None) -> Heard:
+    def finish(self, frames: Frames | None = None) -> Words:
         """Hear the last frames and settle everything."""
         if frames is not None and len(frames):
             self._search.add(frames)
-        return self._update(*self._search.advance(final=True))
+        self._note(*self._search.advance(final=True))
+        return Words(self.caption)
 
     def cut(self) -> int | None:
         """See :meth:`Adapter.cut`."""
@@ -161,35 +152,17 @@ class TokenAdapter:
             self._search.reset()
         return frame
 
-    def _update(self, settled: list[Hypothesis], tentative: list[Hypothesis]) -> Heard:
-        rows = []
-        for i, item in enumerate([*settled, *tentative]):
-            known = i < len(self._tentative) and self._tentative[i].like(item)
-            # The row that the LLM has already read, unless the new one says something else.
-            rows.append(self._rows[i] if known else self._embed(item, not self._said and i == 0))
-            if not known:
-                self._tentative, self._rows = self._tentative[:i], self._rows[:i]
+    def _note(self, settled: list[Hypothesis], tentative: list[Hypothesis]) -> None:
         # Lists are never changed in place: a fork keeps its own.
-        self._said = [*self._said, *(item.token for item in settled)]
+        self._settled = [*self._settled, *(item.token for item in settled)]
         self._states = [*self._states, *(item.hidden for item in settled)][-TOKENS:]
-        self._tentative, self._rows = tentative, rows[len(settled) :]
-        return Heard(self._stack(rows[: len(settled)]), self._stack(self._rows))
-
-    def _embed(self, item: Hypothesis, first: bool) -> Rows:
-        row = self._spelling.expectation(item.likely, item.weights, first)
-        if self._residual is None:
-            return row
-        outputs, _ = self._residual({}, hidden=item.hidden[None, None])
-        return np.asarray(row + outputs["residual"].numpy()[0, 0], dtype=np.float32)
-
-    def _stack(self, rows: list[Rows]) -> Rows:
-        return np.stack(rows) if rows else self._none
+        self._tentative = tentative
 
 
 class FrameAdapter:
     """The frame-synchronous adapter: a streaming graph from ``frames`` to ``embeddings``.
 
-    It settles everything at once and has no words, so its caption stays empty.
+    What it emits is final. It has no words, so its caption stays empty.
 
     Args:
         graph: the adapter's graph.
@@ -215,26 +188,26 @@ class FrameAdapter:
     def resume(self) -> None:
         """The state knows no end."""
 
-    def push(self, frames: Frames) -> Heard:
+    def push(self, frames: Frames) -> Rows:
         """Hear frames; provisional ones are left until they are final."""
         if len(frames.final) == 0:
-            return Heard(self._none, self._none)
+            return self._none
         outputs, self._state = self._graph(self._state, frames=frames.final[None])
-        rows = outputs["embeddings"].numpy()[0]
-        return Heard(rows, self._none)
+        rows: Rows = outputs["embeddings"].numpy()[0]
+        return rows
 
-    def finish(self, frames: Frames | None = None) -> Heard:
+    def finish(self, frames: Frames | None = None) -> Rows:
         """Hear the last frames; nothing was held back."""
         if frames is not None and len(frames):
             return self.push(frames)
-        return Heard(self._none, self._none)
+        return self._none
 
     def cut(self) -> None:
         """The state does not grow."""
 
 
 class Listener:
-    """Encoder and adapter together: sound in, embeddings out.
+    """Encoder and adapter together: sound in, words or embeddings out.
 
     A turn begins by itself with the first push after :meth:`finish` or :meth:`reset`.
     """
@@ -319,6 +292,7 @@ class Listener:
         return self._adapter.finish(self._noted(self._encoder.flush()))
 
 
-def joined(parts: list[Heard]) -> Heard:
+def joined(parts: Sequence[Heard]) -> Heard:
     """What several pushes brought, one after another."""
-    return Heard(np.concatenate([part.settled for part in parts]), parts[-1].tentative)
+    rows = [part for part in parts if not isinstance(part, Words)]
+    return np.concatenate(rows) if rows else parts[-1]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_omni.adaptation import Adaptation, find
-from edge_omni.adapter import FrameAdapter, Listener, TokenAdapter
+from edge_omni.adapter import FrameAdapter, Listener, WordAdapter
 from edge_omni.answerer import Answerer
 from edge_omni.audio import files
 from edge_omni.bundle import Bundle
@@ -158,16 +158,14 @@ class Assistant:
             return TokenDecoder(text, prefix, step, self.llm, config)
         return SpeechDecoder(text, prefix, step, config)
 
-    def _adapter(self) -> TokenAdapter | FrameAdapter:
+    def _adapter(self) -> WordAdapter | FrameAdapter:
         adapter = self.bundle.manifest.adapter
-        if adapter.kind == "token":
-            return TokenAdapter(
+        if adapter.kind == "word":
+            return WordAdapter(
                 self._graph("adapter_memory"),
                 self._graph("adapter_step"),
-                self.llm,
                 adapter.settings,
                 self.bundle.folder,
-                self._optional(self.adaptation.residual),
             )
         width = self.bundle.manifest.llm.width
         if width != self.llm.width:

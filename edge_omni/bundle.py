@@ -76,7 +76,7 @@ class Chat(_Strict):
 class Adapter(_Strict):
     """Which kind of adapter the bundle has, and its settings."""
 
-    kind: Literal["token", "frame"]
+    kind: Literal["word", "frame"]
     settings: dict[str, Any] = {}
 
 

@@ -1,9 +1,10 @@
 """The LLM's memory of a talk: who said what, and what of it may still be taken back.
 
-Turns stand in the memory in the layout of the LLM's own chat template. What the adapter has not
-settled yet stands at the end of the memory and is rewound when it changes; what the user did not
-hear of an answer is rewound when they interrupt; the oldest turns are dropped when the memory is
-full, never the system prompt.
+Turns stand in the memory in the layout of the LLM's own chat template. Words that are heard stand in
+it as the tokens that the LLM's own tokenizer makes of them where they stand, as if they were typed;
+where a word turns out to be another one, the memory is rewound to it. What the user did not hear of
+an answer is rewound when they interrupt; the oldest turns are dropped when the memory is full, never
+the system prompt.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import codecs
 import copy
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import jinja2
@@ -19,7 +20,7 @@ import numpy as np
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from numpy.typing import NDArray
 
-from edge_omni.adapter import Heard
+from edge_omni.adapter import Heard, Words
 from edge_omni.errors import LLMError
 from edge_omni.llm import LLM, Sampling
 
@@ -100,6 +101,7 @@ class Conversation:
     Attributes:
         heard: the LLM's hidden state behind what was heard last in the user's turn, float32
             [width]; zeros where nothing was.
+        text: the words of the user's turn so far; empty where it is heard as embeddings.
     """
 
     def __init__(
@@ -109,11 +111,12 @@ class Conversation:
         self._sequence = 0
         self._limit = llm.context
         self._prompt = prompt
-        self._opening = llm.tokenize(layout.opening, special=True)
+        self._layout = layout
+        self._opening = llm.header_tokens(layout.opening)
         if llm.bos is not None and self._opening[:1] != [llm.bos]:
             self._opening.insert(0, llm.bos)
         self._answer = llm.tokenize(layout.answer, special=True)
-        self._next_turn = llm.tokenize(layout.next_turn, special=True)
+        self._next_turn = llm.header_tokens(layout.next_turn)
         self.reset()
 
     def reset(self) -> None:
@@ -162,8 +165,9 @@ class Conversation:
         self._turns.append(self.position)
         if self._prompt is not None:
             self._append(self._prompt)
-        self._settled = self._heard_from = self.position
-        self._tentative = np.empty((0, self._llm.width), np.float32)
+        self._heard_from = self.position
+        self.text = ""
+        self._tokens: list[int] = []
         # Tokens of the answer, each with the number of characters up to its end; and tokens that
         # were said before it was interrupted and went on.
         self._said: list[tuple[int, int]] = []
@@ -175,22 +179,39 @@ class Conversation:
     # The user's turn
 
     def hear(self, heard: Heard) -> None:
-        """Put what the adapter heard into the memory, and correct what it had not settled."""
-        rows = np.concatenate([heard.settled, heard.tentative])
-        kept = _common_rows(rows, self._tentative)
-        if kept < len(self._tentative):
-            self._rewind(self._settled + kept)
-        if kept < len(rows):
-            self.heard = self._append(rows[kept:])
-        self._settled += len(heard.settled)
-        self._tentative = heard.tentative
+        """Put what was heard into the memory, in place of those of the turn's words that it
+        corrects."""
+        if isinstance(heard, Words):
+            self._read_words(heard.text)
+        elif len(heard):
+            self.heard = self._append(heard)
+
+    def cost(self, heard: Heard) -> int:
+        """How many more tokens of memory :meth:`hear` would take."""
+        if isinstance(heard, Words):
+            tokens = self._llm.continue_text(self._header, heard.text)
+            return max(0, len(tokens) - len(self._tokens))
+        return len(heard)
 
     def hear_text(self, text: str) -> None:
-        """Put typed text into the user's turn."""
-        tokens = self._llm.tokenize(text)
-        if tokens:
-            self._append(tokens)
-        self._settled = self.position
+        """Put typed text into the user's turn, behind what is there."""
+        self._read_words(self.text + text)
+
+    def _read_words(self, text: str) -> None:
+        """Let the user's turn be ``text``: what of its tokens is in the memory already stays."""
+        tokens = self._llm.continue_text(self._header, text)
+        kept = _common(tokens, self._tokens)
+        if kept < len(self._tokens):
+            self._rewind(self._heard_from + kept)
+        if kept < len(tokens):
+            self.heard = self._append(tokens[kept:])
+        self.text, self._tokens = text, tokens
+
+    @property
+    def _header(self) -> str:
+        """The text in front of the user's turn."""
+        first = self._turns[-1] == len(self._opening)
+        return self._layout.opening if first else self._layout.next_turn
 
     @property
     def empty(self) -> bool:
@@ -257,8 +278,6 @@ class Conversation:
         if self._answer_start is None:
             return
         self._rewind(self._answer_start - len(self._answer))
-        self._settled = self.position
-        self._tentative = self._tentative[:0]
         self._said, self._answer_start = [], None
 
     def end_answer(self) -> None:
@@ -293,7 +312,6 @@ class Conversation:
             self._llm.drop(start, end, sequence=self._sequence)
             gap = end - start
             self._turns = [turn - gap for turn in self._turns[1:]]
-            self._settled -= gap
             self._heard_from -= gap
             if self._answer_start is not None:
                 self._answer_start -= gap
@@ -305,8 +323,7 @@ def _kept(said: list[tuple[int, int]], characters: int) -> int:
     return sum(end <= characters for _, end in said)
 
 
-def _common_rows(a: NDArray[np.float32], b: NDArray[np.float32]) -> int:
-    """How many leading rows two arrays share."""
-    shared = min(len(a), len(b))
-    differ = np.flatnonzero((a[:shared] != b[:shared]).any(axis=1))
-    return int(differ[0]) if len(differ) else shared
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many leading tokens two texts share."""
+    pairs = zip(a, b, strict=False)
+    return next((i for i, (one, other) in enumerate(pairs) if one != other), min(len(a), len(b)))

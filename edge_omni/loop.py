@@ -386,7 +386,7 @@ class Loop:
                 return
             self._aside.keep_answer(making.answer.heard(self._played))
             self._aside.end_answer()
-        if self._aside.make_room(len(heard.settled) + len(heard.tentative)):
+        if self._aside.make_room(self._aside.cost(heard)):
             self._aside.hear(heard)
 
     def _drop_aside(self) -> None:

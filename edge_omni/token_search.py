@@ -22,7 +22,6 @@ from edge_omni.encoder import Frames
 from edge_omni.graph import Graph, State
 from edge_omni.spelling import Spelling
 
-_SAME = 0.15
 # A decoder that misses the end of a sentence reads it again from its start: so many tokens that it
 # has had before, looking at frames as near as that to where it looked then.
 _AGAIN, _NEAR = 3, 4
@@ -51,10 +50,6 @@ class Hypothesis:
     weights: NDArray[np.float32]
     hidden: NDArray[np.float32]
 
-    def like(self, other: Hypothesis) -> bool:
-        """Whether the two would be embedded alike."""
-        return self.token == other.token and abs(float(self.weights[0] - other.weights[0])) < _SAME
-
 
 @dataclass(frozen=True)
 class _Reading:
@@ -80,7 +75,7 @@ class TokenSearch:
     """The state of decoding one segment of a turn.
 
     Args:
-        memory, step: see :class:`edge_omni.adapter.TokenAdapter`.
+        memory, step: see :class:`edge_omni.adapter.WordAdapter`.
         spelling: the vocabulary.
         settings: in frames: ``margin`` (decoding stops when attention is so close to the newest
             frame), ``settle`` (a token settles when its attention is so far behind it), ``pause``

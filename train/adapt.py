@@ -172,7 +172,7 @@ def run(
     torch.set_num_threads(threads)
     found = Bundle(bundle)
     found.verify()
-    if found.manifest.adapter.kind != "token":
+    if found.manifest.adapter.kind != "word":
         raise UsageError(
             f"All of the bundle {found.manifest.name} was trained for its LLM: there is nothing "
             "to adapt to another one. Bundles that hear tokens, such as `tiny`, can be adapted."
