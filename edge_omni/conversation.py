@@ -240,6 +240,18 @@ class Conversation:
         self.begin_answer()
         yield from self._read(self._llm.tokenize(text))
 
+    @property
+    def answer_tokens(self) -> list[int]:
+        """The tokens of the answer so far."""
+        return [token for token, _ in self._said]
+
+    def score_answer(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Take ``tokens`` for the answer: the LLM's scores of every token where each of them is to
+        come, and behind the last: float32 [n + 1, vocabulary]."""
+        self.begin_answer()
+        first = self._llm.logits()[None]
+        return np.concatenate([first, self._llm.scores(tokens, sequence=self._sequence)])
+
     def begin_answer(self) -> NDArray[np.float32]:
         """End the user's turn and stand at the head of the answer, once: what then is to come is
         the LLM's answer.
