@@ -8,9 +8,9 @@ to an earlier position and have a span dropped from their middle.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +19,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_omni.embedding_table import EmbeddingTable
-from edge_omni.errors import LLMError, UsageError
+from edge_omni.errors import LLMError
+from edge_omni.gguf_file import GGUFFile
+from edge_omni.row_scale import LEAST, difference, row_scale
+from edge_omni.sampling import Sampling as Sampling
+from edge_omni.sampling import sampler
+from edge_omni.tokenizer import Tokenizer
 
 _POOLING_NONE = 0
+_ROPES_WITH_AXES = (
+    llama_cpp.LLAMA_ROPE_TYPE_MROPE,
+    llama_cpp.LLAMA_ROPE_TYPE_IMROPE,
+    llama_cpp.LLAMA_ROPE_TYPE_VISION,
+)
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen. Temperature 0 is greedy: always the likeliest token."""
-
-    temperature: float = 0.0
-    top_k: int = 40
-    top_p: float = 0.95
-    repeat_penalty: float = 1.0
-    repeat_last: int = 64
-
-
-class LLM:
+class LLM(Tokenizer):
     """A GGUF language model and its memory.
 
     Args:
-        path: the GGUF file.
+        path: the GGUF file, or any part of one that is split.
         context: tokens of memory, shared by all sequences.
         sequences: how many lines of memory there are.
         gpu_layers: layers to run on a GPU, -1 for all.
@@ -47,10 +46,16 @@ class LLM:
         verbose: whether llama.cpp may write its own messages to the terminal.
 
     Attributes:
+        path: the GGUF file, the first part of it where it is split.
         width: size of an input embedding and of a hidden state.
+        row_scale: what rows of the file's table are multiplied by to be read as their tokens are.
+        row_error: the largest difference that is left between hidden states after tokens and after
+            their rows, over the standard deviation of the former; infinite where rows cannot enter.
+        rows_alike: whether rows are read as their tokens are.
+        can_shift: whether a span can be dropped from the middle of the memory.
 
     Raises:
-        LLMError: the file is missing, damaged, or too large for this machine.
+        LLMError: the file is missing, damaged, no LLM, or too large for this machine.
     """
 
     def __init__(
@@ -63,22 +68,29 @@ class LLM:
         threads: int | None = None,
         verbose: bool = False,
     ) -> None:
-        if not path.is_file():
-            raise LLMError(f"There is no LLM file {path}. Check the path given with --llm.")
-        self.path = path
-        self.embedding_rows = EmbeddingTable(path)
+        file = GGUFFile(path)
+        self.path = file.shards[0]
+        reason = file.why_no_llm()
+        if reason is not None:
+            raise LLMError(f"{path} is {reason}. Give an instruction-tuned LLM.")
+        self._table = EmbeddingTable(file)
         if not verbose:
             silence_native_logs()
         llama_cpp.llama_backend_init()
         model_options = model_parameters()
         model_options.n_gpu_layers = gpu_layers
-        self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), model_options)
+        self._model = llama_cpp.llama_model_load_from_file(os.fsencode(self.path), model_options)
         if not self._model:
             raise LLMError(
                 f"llama.cpp cannot load {path}: the file is damaged, of a kind it does not know, "
                 "or larger than the free memory. --verbose shows what it says."
             )
-        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
+        super().__init__(llama_cpp.llama_model_get_vocab(self._model))
+        if llama_cpp.llama_model_has_encoder(self._model):
+            raise LLMError(
+                f"{path} has an encoder of its own: it translates one text into another and holds "
+                "no talk. Give a decoder-only LLM."
+            )
         options = llama_cpp.llama_context_default_params()
         options.n_ctx = context
         options.n_batch = options.n_ubatch = min(512, context)
@@ -96,16 +108,46 @@ class LLM:
         self._memory = llama_cpp.llama_get_memory(self._context)
         self.context = context
         self.width = int(llama_cpp.llama_model_n_embd(self._model))
-        self.vocabulary = int(llama_cpp.llama_vocab_n_tokens(self._vocab))
         self._batch_size = int(options.n_batch)
+        # Rows of an LLM with M-RoPE have four positions each (time, height, width and none).
+        rope = llama_cpp.llama_model_rope_type(self._model)
+        self._axes = 4 if rope in _ROPES_WITH_AXES else 1
         self._tokens = llama_cpp.llama_batch_init(self._batch_size, 0, 1)
-        self._embeddings = llama_cpp.llama_batch_init(self._batch_size, self.width, 1)
+        self._embeddings = llama_cpp.llama_batch_init(self._batch_size * self._axes, self.width, 1)
         self._embedding_rows = np.ctypeslib.as_array(
             self._embeddings.embd, shape=(self._batch_size, self.width)
         )
         self._positions = [0] * sequences
         self.newest = 0
         self._sampler: ctypes.c_void_p | None = None
+        self.can_shift = bool(llama_cpp.llama_memory_can_shift(self._memory))
+        self._compare_rows()
+
+    def _compare_rows(self) -> None:
+        """Read a token as a token and as a row."""
+        token = self.tokenize("What")[:1] or [0]
+        by_token = self.append(token)
+        self.rewind(0)
+
+        def error(scale: float) -> float:
+            by_row = self.append(self._table(token) * np.float32(scale))
+            self.rewind(0)
+            return difference(by_row, by_token)
+
+        self.row_scale, self.row_error = 1.0, math.inf
+        wide = llama_cpp.llama_model_n_embd_inp(self._model) != self.width
+        if self._table.problem is None and not wide:
+            self.row_scale, self.row_error = row_scale(error, self.width)
+        self.rows_alike = self.row_error <= LEAST
+
+    def embedding_rows(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Embeddings of ``tokens`` as the LLM is to be handed them: float32 [n, width].
+
+        Raises:
+            LLMError: the file holds them in a form that cannot be read here.
+        """
+        rows = self._table(tokens)
+        return rows if self.row_scale == 1.0 else rows * np.float32(self.row_scale)
 
     def close(self) -> None:
         """Free the memory that llama.cpp holds. The object cannot be used afterwards."""
@@ -117,39 +159,11 @@ class LLM:
             llama_cpp.llama_model_free(self._model)
             self._context = self._model = None
 
-    # Text and tokens
-
     @property
     def chat_template(self) -> str | None:
         """The Jinja template that the publisher put in the file."""
         text = llama_cpp.llama_model_chat_template(self._model, None)
         return text.decode("utf-8") if text else None
-
-    @property
-    def bos(self) -> int | None:
-        """The token that must open every text, where this LLM wants one."""
-        if not llama_cpp.llama_vocab_get_add_bos(self._vocab):
-            return None
-        return int(llama_cpp.llama_vocab_bos(self._vocab))
-
-    def tokenize(self, text: str | bytes, *, special: bool = False) -> list[int]:
-        """Tokens of ``text``; ``special`` reads markers such as ``<|im_end|>`` as one token."""
-        data = text.encode("utf-8") if isinstance(text, str) else text
-        room = len(data) + 8
-        tokens = (llama_cpp.llama_token * room)()
-        count = llama_cpp.llama_tokenize(self._vocab, data, len(data), tokens, room, False, special)
-        return list(tokens[:count])
-
-    def piece(self, token: int, *, special: bool = False) -> bytes:
-        """The bytes that ``token`` stands for; nothing for a marker unless ``special``."""
-        room = 256
-        buffer = ctypes.create_string_buffer(room)
-        size = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, room, 0, special)
-        return buffer.raw[: max(size, 0)]
-
-    def ends_answer(self, token: int) -> bool:
-        """Whether ``token`` ends an answer."""
-        return bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
 
     # Memory
 
@@ -189,6 +203,9 @@ class LLM:
         first = self._positions[sequence]
         for i in range(count):
             batch.pos[i] = first + i
+            if batch.embd:
+                for axis in range(1, self._axes):
+                    batch.pos[axis * count + i] = first + i if axis < 3 else 0
             batch.n_seq_id[i] = 1
             batch.seq_id[i][0] = sequence
             batch.logits[i] = i == count - 1
@@ -201,8 +218,16 @@ class LLM:
         self.newest = sequence
 
     def rewind(self, position: int, *, sequence: int = 0) -> None:
-        """Forget everything in ``sequence`` from ``position`` on."""
-        llama_cpp.llama_memory_seq_rm(self._memory, sequence, position, -1)
+        """Forget everything in ``sequence`` from ``position`` on.
+
+        Raises:
+            LLMError: this LLM's memory can only be forgotten as a whole.
+        """
+        if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, position, -1):
+            raise LLMError(
+                f"What {self.path.name} has read cannot be taken back: its memory is one running "
+                "state (a recurrent or hybrid LLM). Use an LLM that only has attention."
+            )
         self._positions[sequence] = position
 
     def fork(self, source: int, target: int) -> None:
@@ -212,8 +237,19 @@ class LLM:
         self._positions[target] = self._positions[source]
 
     def drop(self, start: int, end: int, *, sequence: int = 0) -> None:
-        """Forget the span [start, end) of ``sequence`` and close the gap."""
-        llama_cpp.llama_memory_seq_rm(self._memory, sequence, start, end)
+        """Forget the span [start, end) of ``sequence`` and close the gap.
+
+        Raises:
+            LLMError: this LLM's memory has no gaps that could be closed.
+        """
+        if not self.can_shift or not llama_cpp.llama_memory_seq_rm(
+            self._memory, sequence, start, end
+        ):
+            raise LLMError(
+                f"The conversation is longer than the memory of {self.context} tokens, and "
+                f"{self.path.name} can drop nothing from the middle of it. Start a new one, or use "
+                "another LLM."
+            )
         llama_cpp.llama_memory_seq_add(self._memory, sequence, end, -1, start - end)
         self._positions[sequence] -= end - start
 
@@ -223,27 +259,7 @@ class LLM:
         """Choose how :meth:`sample` chooses, with a fresh random state; ``said`` are the tokens
         that are not to be repeated too soon."""
         self._free_sampler()
-        chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
-        add = llama_cpp.llama_sampler_chain_add
-        if sampling.repeat_penalty != 1.0:
-            add(
-                chain,
-                llama_cpp.llama_sampler_init_penalties(
-                    self.vocabulary, sampling.repeat_last, sampling.repeat_penalty, 0.0, 0.0
-                ),
-            )
-        if sampling.temperature > 0:
-            add(chain, llama_cpp.llama_sampler_init_top_k(sampling.top_k))
-            add(chain, llama_cpp.llama_sampler_init_top_p(sampling.top_p, 1))
-            add(chain, llama_cpp.llama_sampler_init_temp(sampling.temperature))
-            add(chain, llama_cpp.llama_sampler_init_dist(seed))
-        elif sampling.temperature == 0:
-            add(chain, llama_cpp.llama_sampler_init_greedy())
-        else:
-            raise UsageError("The sampling temperature cannot be negative.")
-        for token in said:
-            llama_cpp.llama_sampler_accept(chain, token)
-        self._sampler = chain
+        self._sampler = sampler(sampling, seed, said, self.vocabulary)
 
     def sample(self) -> int:
         """The next token after what was appended last."""

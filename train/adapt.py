@@ -44,6 +44,7 @@ from edge_omni.adaptation import (
 )
 from edge_omni.bundle import Bundle
 from edge_omni.embedding_table import EmbeddingTable
+from edge_omni.gguf_file import GGUFFile
 from edge_omni.errors import LLMError, UsageError
 from edge_omni.fetch import sha256
 from edge_omni.fetch import store as data_folder
@@ -429,7 +430,7 @@ def write(run: Run, digest: str, stages: Sequence[Role], out: Path) -> Adaptatio
             name=run.llm.name,
             sha256=digest,
             bytes=run.llm.stat().st_size,
-            width=EmbeddingTable(run.llm).width,
+            width=EmbeddingTable(GGUFFile(run.llm)).width,
         ),
         parts=parts,
         figures=figures | run.figures,

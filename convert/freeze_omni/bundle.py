@@ -152,9 +152,9 @@ def check_llm(model: Model, path: Path, marks: list[str]) -> int:
                     f"{path} does not know {mark}, which the checkpoint's chat layout is made "
                     "of: it is another LLM, or no chat model."
                 )
-        if model.llm_shape is not None and model.llm_shape[0] != llm.embedding_rows.rows:
+        if model.llm_shape is not None and model.llm_shape[0] != llm.vocabulary:
             raise LLMError(
-                f"{path} has {llm.embedding_rows.rows} tokens, the checkpoint's own LLM has "
+                f"{path} has {llm.vocabulary} tokens, the checkpoint's own LLM has "
                 f"{model.llm_shape[0]}: it is another one."
             )
         return llm.width

@@ -14,7 +14,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from convert.freeze_omni import random_checkpoint, random_llm
+from convert import random_llm
+from convert.freeze_omni import random_checkpoint
 from convert.freeze_omni.bundle import convert
 from convert.freeze_omni.errors import CheckpointError
 from edge_omni.errors import LLMError, UsageError

@@ -17,7 +17,8 @@ from torch.nn import functional
 
 from convert.export import Precision
 from convert.freeze_omni import bundle as converter
-from convert.freeze_omni import check, random_checkpoint, random_llm
+from convert import random_llm
+from convert.freeze_omni import check, random_checkpoint
 from convert.freeze_omni.adapter import Adapter
 from convert.freeze_omni.codec import OUTSIDE
 from convert.freeze_omni.encoder import Filterbank
