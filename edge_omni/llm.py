@@ -191,7 +191,25 @@ class LLM(Tokenizer):
         last = llama_cpp.llama_get_embeddings_ith(self._context, -1)
         return _copied(last, self.width)
 
-    def _decode(self, items: Sequence[int] | NDArray[np.float32], sequence: int) -> None:
+    def scores(self, tokens: Sequence[int], *, sequence: int = 0) -> NDArray[np.float32]:
+        """Put tokens at the end of a sequence, as :meth:`append` does.
+
+        Returns:
+            Scores of every token to come after each of them: float32 [n, vocabulary].
+        """
+        found = np.empty((len(tokens), self.vocabulary), np.float32)
+        for start in range(0, len(tokens), self._batch_size):
+            part = tokens[start : start + self._batch_size]
+            self._decode(part, sequence, every=True)
+            for i in range(len(part)):
+                values = llama_cpp.llama_get_logits_ith(self._context, i)
+                found[start + i] = np.ctypeslib.as_array(values, shape=(self.vocabulary,))
+        return found
+
+    def _decode(
+        self, items: Sequence[int] | NDArray[np.float32], sequence: int, *, every: bool = False
+    ) -> None:
+        """Read items, and keep what comes after the last of them, or after ``every`` one."""
         count = len(items)
         if isinstance(items, np.ndarray):
             batch = self._embeddings
@@ -208,7 +226,7 @@ class LLM(Tokenizer):
                     batch.pos[axis * count + i] = first + i if axis < 3 else 0
             batch.n_seq_id[i] = 1
             batch.seq_id[i][0] = sequence
-            batch.logits[i] = i == count - 1
+            batch.logits[i] = every or i == count - 1
         batch.n_tokens = count
         status = llama_cpp.llama_decode(self._context, batch)
         if status != 0:
