@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from convert.vocabulary import Vocabulary
 from edge_omni.bundle import Bundle
 
+_KERNEL, _STATE, _RANK = 4, 16, 32
 Matrix = Callable[[int, int], NDArray[np.generic]]
 
 
@@ -37,7 +38,7 @@ class Sizes:
 PUBLISHED = Sizes(width=3584, layers=28, heads=28, groups=4, inner=18944, words=152064)
 """Qwen2-7B's shape."""
 
-ARCHITECTURES = ("qwen2", "llama", "gemma3")
+ARCHITECTURES = ("qwen2", "qwen2vl", "llama", "gemma3", "mamba")
 
 
 def write(
@@ -84,8 +85,7 @@ def write(
     vocabulary.add_to(writer)
     _describe(writer, architecture, sizes)
     for name, array in tensors.items():
-        plain = array.dtype == np.float32 and array.ndim == 1
-        writer.add_tensor(name, array, raw_dtype=None if plain else wanted)
+        writer.add_tensor(name, array, raw_dtype=wanted if array.dtype == np.uint8 else None)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -103,6 +103,14 @@ def _describe(writer: gguf.GGUFWriter, architecture: str, sizes: Sizes) -> None:
     writer.add_head_count_kv(sizes.groups)
     writer.add_rope_freq_base(1e6)
     writer.add_layer_norm_rms_eps(1e-6)
+    if architecture == "qwen2vl":
+        eighth = sizes.width // sizes.heads // 8
+        writer.add_rope_dimension_sections([eighth, eighth, 2 * eighth, 0])
+    if architecture == "mamba":
+        writer.add_ssm_conv_kernel(_KERNEL)
+        writer.add_ssm_inner_size(2 * sizes.width)
+        writer.add_ssm_state_size(_STATE)
+        writer.add_ssm_time_step_rank(_RANK)
     if architecture == "llama":
         writer.add_rope_dimension_count(sizes.width // sizes.heads)
     if architecture == "gemma3":
@@ -113,6 +121,8 @@ def _describe(writer: gguf.GGUFWriter, architecture: str, sizes: Sizes) -> None:
 
 def _layer(architecture: str, sizes: Sizes, matrix: Matrix) -> dict[str, NDArray[np.generic]]:
     """The tensors of one layer."""
+    if architecture == "mamba":
+        return _mamba_layer(sizes.width, 2 * sizes.width, matrix)
     head = sizes.width // sizes.heads
     small = head * sizes.groups
     layer: dict[str, NDArray[np.generic]] = {
@@ -126,7 +136,7 @@ def _layer(architecture: str, sizes: Sizes, matrix: Matrix) -> dict[str, NDArray
         "ffn_up.weight": matrix(sizes.inner, sizes.width),
         "ffn_down.weight": matrix(sizes.width, sizes.inner),
     }
-    if architecture == "qwen2":
+    if architecture in ("qwen2", "qwen2vl"):
         layer["attn_q.bias"] = np.zeros(sizes.width, np.float32)
         layer["attn_k.bias"] = layer["attn_v.bias"] = np.zeros(small, np.float32)
     if architecture == "gemma3":
@@ -134,6 +144,22 @@ def _layer(architecture: str, sizes: Sizes, matrix: Matrix) -> dict[str, NDArray
         layer["post_attention_norm.weight"] = np.ones(sizes.width, np.float32)
         layer["post_ffw_norm.weight"] = np.ones(sizes.width, np.float32)
     return layer
+
+
+def _mamba_layer(width: int, inner: int, matrix: Matrix) -> dict[str, NDArray[np.generic]]:
+    """The tensors of one layer with a running state instead of attention."""
+    return {
+        "attn_norm.weight": np.ones(width, np.float32),
+        "ssm_in.weight": matrix(2 * inner, width),
+        "ssm_conv1d.weight": np.full((inner, _KERNEL), 1 / _KERNEL, np.float32),
+        "ssm_conv1d.bias": np.zeros(inner, np.float32),
+        "ssm_x.weight": matrix(_RANK + 2 * _STATE, inner),
+        "ssm_dt.weight": matrix(inner, _RANK),
+        "ssm_dt.bias": np.zeros(inner, np.float32),
+        "ssm_a": -np.ones((inner, _STATE), np.float32),
+        "ssm_d": np.ones(inner, np.float32),
+        "ssm_out.weight": matrix(width, inner),
+    }
 
 
 def main() -> None:

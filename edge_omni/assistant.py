@@ -146,6 +146,7 @@ class Assistant:
     def _prompt(self) -> NDArray[np.float32] | None:
         if "prompt" not in self.bundle.manifest.graphs:
             return None
+        self._need_rows("a learned prompt")
         outputs, _ = self._graph("prompt")({})
         rows: NDArray[np.float32] = outputs["embeddings"].numpy()
         return rows
@@ -174,7 +175,18 @@ class Assistant:
                 f"bundle {self.bundle.manifest.name} makes {width}. Use "
                 f"{self.bundle.manifest.llm.name}, or a bundle made for this LLM."
             )
+        self._need_rows("a frame-synchronous adapter")
         return FrameAdapter(self._graph("adapter"), self.llm.width)
+
+    def _need_rows(self, part: str) -> None:
+        """Refuse an LLM that a part of the bundle would hand embeddings in vain."""
+        if not self.llm.rows_alike:
+            reason = self.llm.row_problem or "it reads embeddings otherwise than its tokens"
+            raise LLMError(
+                f"{self.llm.path} cannot be used with {part}, as the bundle "
+                f"{self.bundle.manifest.name} has one: {reason}. Use another LLM, or a bundle with "
+                "a token-synchronous adapter."
+            )
 
     def _layout(self, system: str | None) -> ChatLayout:
         chat = self.bundle.manifest.chat

@@ -6,7 +6,7 @@ import importlib
 import json
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edge_omni.errors import DeviceError, EdgeOmniError, UsageError
+from edge_omni.errors import DeviceError, EdgeOmniError, LLMError, UsageError
 
 if TYPE_CHECKING:
     from edge_omni.assistant import Turn
@@ -28,9 +28,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 bundle_app = typer.Typer(help="Look after bundles and their LLM.", no_args_is_help=True)
+llm_app = typer.Typer(help="Look at LLM files.", no_args_is_help=True)
 eval_app = typer.Typer(invoke_without_command=True)
 convert_app = typer.Typer(help="Make bundles of other checkpoints.", no_args_is_help=True)
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(llm_app, name="llm")
 app.add_typer(eval_app, name="eval")
 app.add_typer(convert_app, name="convert")
 
@@ -295,6 +297,33 @@ def pull(bundle: Annotated[str, typer.Argument(help="Name or folder.")] = "tiny"
     from edge_omni.bundle import Bundle
 
     console.print(f"The LLM is at {Bundle(bundle).pull()}")
+
+
+@llm_app.callback()
+def _llm() -> None:
+    """Look at LLM files."""
+
+
+@llm_app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="A GGUF file, or any part of a split one.")],
+    json_path: JsonOption = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, envvar="EDGE_OMNI_THREADS", help="Threads to try it with."),
+    ] = None,
+) -> None:
+    """Tell what an LLM is and what works with it; exit code 6 unless it can be talked with."""
+    if json_path is not None and (json_path.is_dir() or not json_path.parent.is_dir()):
+        raise UsageError(f"--json {json_path}: there is no folder to write this file in.")
+    from edge_omni import llm_check
+
+    found = llm_check.check(file, threads)
+    console.print(llm_check.table(found))
+    if json_path is not None:
+        json_path.write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")
+    if not (found.can_be_heard and found.can_speak):
+        raise LLMError(f"{file} is no LLM that can be talked with; see what is not supported.")
 
 
 @eval_app.callback()

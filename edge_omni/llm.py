@@ -27,11 +27,7 @@ from edge_omni.sampling import sampler
 from edge_omni.tokenizer import Tokenizer
 
 _POOLING_NONE = 0
-_ROPES_WITH_AXES = (
-    llama_cpp.LLAMA_ROPE_TYPE_MROPE,
-    llama_cpp.LLAMA_ROPE_TYPE_IMROPE,
-    llama_cpp.LLAMA_ROPE_TYPE_VISION,
-)
+_MULTI_AXIS = (llama_cpp.LLAMA_ROPE_TYPE_MROPE, llama_cpp.LLAMA_ROPE_TYPE_IMROPE)
 
 
 class LLM(Tokenizer):
@@ -52,6 +48,7 @@ class LLM(Tokenizer):
         row_error: the largest difference that is left between hidden states after tokens and after
             their rows, over the standard deviation of the former; infinite where rows cannot enter.
         rows_alike: whether rows are read as their tokens are.
+        row_problem: why they could not be compared at all, if so.
         can_shift: whether a span can be dropped from the middle of the memory.
 
     Raises:
@@ -70,8 +67,7 @@ class LLM(Tokenizer):
     ) -> None:
         file = GGUFFile(path)
         self.path = file.shards[0]
-        reason = file.why_no_llm()
-        if reason is not None:
+        if reason := file.why_no_llm():
             raise LLMError(f"{path} is {reason}. Give an instruction-tuned LLM.")
         self._table = EmbeddingTable(file)
         if not verbose:
@@ -110,8 +106,7 @@ class LLM(Tokenizer):
         self.width = int(llama_cpp.llama_model_n_embd(self._model))
         self._batch_size = int(options.n_batch)
         # Rows of an LLM with M-RoPE have four positions each (time, height, width and none).
-        rope = llama_cpp.llama_model_rope_type(self._model)
-        self._axes = 4 if rope in _ROPES_WITH_AXES else 1
+        self._axes = 4 if llama_cpp.llama_model_rope_type(self._model) in _MULTI_AXIS else 1
         self._tokens = llama_cpp.llama_batch_init(self._batch_size, 0, 1)
         self._embeddings = llama_cpp.llama_batch_init(self._batch_size * self._axes, self.width, 1)
         self._embedding_rows = np.ctypeslib.as_array(
@@ -134,9 +129,10 @@ class LLM(Tokenizer):
             self.rewind(0)
             return difference(by_row, by_token)
 
-        self.row_scale, self.row_error = 1.0, math.inf
-        wide = llama_cpp.llama_model_n_embd_inp(self._model) != self.width
-        if self._table.problem is None and not wide:
+        self.row_scale, self.row_error, self.row_problem = 1.0, math.inf, self._table.problem
+        if llama_cpp.llama_model_n_embd_inp(self._model) != self.width:
+            self.row_problem = "it takes more than one embedding for a token"
+        if self.row_problem is None:
             self.row_scale, self.row_error = row_scale(error, self.width)
         self.rows_alike = self.row_error <= LEAST
 

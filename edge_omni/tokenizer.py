@@ -12,6 +12,15 @@ _MARKER = (
     | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
     | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
 )
+_KINDS = {
+    llama_cpp.LLAMA_VOCAB_TYPE_NONE: "none",
+    llama_cpp.LLAMA_VOCAB_TYPE_SPM: "SPM",
+    llama_cpp.LLAMA_VOCAB_TYPE_BPE: "BPE",
+    llama_cpp.LLAMA_VOCAB_TYPE_WPM: "WPM",
+    llama_cpp.LLAMA_VOCAB_TYPE_UGM: "UGM",
+    llama_cpp.LLAMA_VOCAB_TYPE_RWKV: "RWKV",
+    llama_cpp.LLAMA_VOCAB_TYPE_PLAMO2: "PLaMo-2",
+}
 # How turns begin: a word, a number, a letter that is a word, a name, another script.
 _PROBES = ("What", "10", "I", "the", "é", "你")
 
@@ -29,6 +38,11 @@ class Tokenizer:
     def __init__(self, vocab: Any) -> None:
         self._vocab = vocab
         self.vocabulary = int(llama_cpp.llama_vocab_n_tokens(vocab))
+
+    @property
+    def kind(self) -> str:
+        """Which algorithm makes tokens: BPE, SPM, WPM, UGM, RWKV or PLaMo-2."""
+        return _KINDS.get(llama_cpp.llama_vocab_type(self._vocab), "unknown")
 
     @property
     def bos(self) -> int | None:

@@ -44,10 +44,10 @@ from edge_omni.adaptation import (
 )
 from edge_omni.bundle import Bundle
 from edge_omni.embedding_table import EmbeddingTable
-from edge_omni.gguf_file import GGUFFile
 from edge_omni.errors import LLMError, UsageError
 from edge_omni.fetch import sha256
 from edge_omni.fetch import store as data_folder
+from edge_omni.gguf_file import GGUFFile
 from train import checkpoint
 from train.batched import BatchedLLM
 from train.fit import helps

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from convert import random_llm
 from convert.export import Precision
 from convert.freeze_omni import bundle as converter
-from convert import random_llm
 from convert.freeze_omni import check, random_checkpoint
 from convert.freeze_omni.adapter import Adapter
 from convert.freeze_omni.codec import OUTSIDE
