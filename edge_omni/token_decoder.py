@@ -10,8 +10,8 @@ said, so which word is heard when is told from how fast the voice has spoken so 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,22 @@ from numpy.typing import NDArray
 from edge_omni.decoder import Spoken, likely
 from edge_omni.graph import Graph, State
 from edge_omni.settings import require
-from edge_omni.spelling import Embedder
 
 _SETTINGS = ("codes", "begin", "end", "top_k", "penalty", "penalty_window", "block", "longest")
 _RATE = 2.7
 """Codes for a character of the text, before anything was said: 40 a second, 15 characters."""
 _MARKS = {".", "?", "!", "。", "？", "！"}  # noqa: RUF001 (full-width marks end sentences too)
 _WEAK_MARKS = ",;:，；：、"  # noqa: RUF001
+
+
+class Embedder(Protocol):
+    """The part of an LLM that turns text into embeddings."""
+
+    def tokenize(self, text: bytes) -> list[int]:
+        """The LLM's tokens of a text."""
+
+    def embedding_rows(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Embeddings float32 [n, llm_width] of the LLM's tokens."""
 
 
 class TokenDecoder:
