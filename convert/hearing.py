@@ -1,4 +1,4 @@
-"""Export the encoder and the token-synchronous adapter as streaming ONNX graphs.
+"""Export the encoder and the word-synchronous adapter as streaming ONNX graphs.
 
     python -m convert.hearing BUNDLE --checkpoint RUN/last.pt
 
@@ -111,15 +111,6 @@ def export_adapter(
         {"tokens": tokens, "memory": memory}, {"self": decoder(tokens, memory, empty)[1]}, outputs,
         {"tokens": {1: "n"}, "memory": {4: "T"}, "self": {4: "past"}},
         _described({"self": empty}), metadata,
-    )  # fmt: skip
-
-
-def export_residual(residual: nn.Module, path: Path) -> None:
-    """Write ``hidden`` [1, n, width] to ``residual`` [1, n, llm_width], which belong to one LLM."""
-    width = residual.norm.normalized_shape[0]
-    _export(
-        residual, path, {"hidden": torch.zeros(1, 3, width)}, {}, ["residual"],
-        {"hidden": {1: "n"}, "residual": {1: "n"}}, {}, {},
     )  # fmt: skip
 
 

@@ -1,9 +1,9 @@
-"""Adaptations: the two small networks that `edge-omni adapt` trains for one LLM.
+"""Adaptations: the small network that `edge-omni adapt` trains for one LLM.
 
-Residual and prefix see inside of one LLM, byte for byte, and were trained beside certain graphs of
-a bundle. An adaptation is a folder that holds them and says in ``adaptation.json`` which LLM and
-which graphs these are. It is found by itself: in the user's data folder, then in the bundle. What
-does not fit any more is left out, and it is told why.
+The speech decoder's prefix network sees inside of one LLM, byte for byte, and was trained beside
+one graph of a bundle. An adaptation is a folder that holds it and says in ``adaptation.json`` which
+LLM and which graph these are. It is found by itself: in the user's data folder, then in the bundle.
+What does not fit any more is left out, and it is told why.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,9 +22,8 @@ from edge_omni.bundle import Bundle, BundleFile, LLMReference
 MANIFEST = "adaptation.json"
 FOLDER = "adaptations"
 
-Role: TypeAlias = Literal["residual", "prefix"]
-BESIDE: dict[Role, str] = {"residual": "adapter_step", "prefix": "decoder_step"}
-"""The graph of the bundle that each part was trained beside."""
+BESIDE = "decoder_step"
+"""The graph of the bundle that the prefix was trained beside."""
 
 
 class _Strict(BaseModel):
@@ -43,7 +42,7 @@ class Part(BundleFile):
 
     Attributes:
         file: its name in the folder.
-        beside: sha256 of the bundle's graph that it was trained beside, see ``BESIDE``.
+        beside: sha256 of the bundle's graph that it was trained beside.
     """
 
     file: str = Field(pattern=r"^[\w.-]+$")
@@ -55,13 +54,15 @@ class AdaptationManifest(_Strict):
 
     Attributes:
         bundle: the name of the bundle that it was trained beside.
-        figures: before and after, of questions and sentences that were kept aside.
+        parts: nothing where the prefix did not help. Older ones have a ``residual``, which was
+            added to what the LLM heard.
+        figures: before and after, of sentences that were kept aside.
     """
 
     format: Literal[1]
     bundle: str
     llm: AdaptedLLM
-    parts: dict[Role, Part]
+    parts: dict[Literal["prefix", "residual"], Part]
     figures: dict[str, float] = {}
     provenance: list[str] = []
 
@@ -71,21 +72,17 @@ class Adaptation:
     """What is used of the adaptations that were found.
 
     Attributes:
-        residual: graph from ``hidden`` of the token-synchronous adapter, float32 [1, n, width], to
-            the ``residual`` of its embeddings, float32 [1, n, llm_width].
         prefix: graph from the LLM's ``hidden`` states, see
             :class:`edge_omni.decoder.SpeechDecoder`.
         left_out: why something that was found is not used, for people to read.
     """
 
-    residual: Path | None = None
     prefix: Path | None = None
     left_out: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """The parts in use, for people to read."""
-        used = [role for role in BESIDE if getattr(self, role) is not None]
-        return f"adapted ({' and '.join(used)})" if used else "not adapted"
+        """What is in use, for people to read."""
+        return "not adapted" if self.prefix is None else "adapted (prefix)"
 
 
 class _File:
@@ -141,21 +138,26 @@ def _add(found: Adaptation, folder: Path, bundle: Bundle, llm: _File) -> None:
         return
     if manifest.bundle != bundle.manifest.name or not llm.is_as(manifest.llm):
         return
-    for role, part in manifest.parts.items():
-        if getattr(found, role) is not None:
-            continue
-        problem = _problem(folder / part.file, part, bundle, BESIDE[role])
-        if problem is None:
-            setattr(found, role, folder / part.file)
-        else:
-            found.left_out.append(f"The {role} in {folder} is not used: {problem}. {_AGAIN}")
+    if "residual" in manifest.parts:
+        found.left_out.append(
+            f"The residual in {folder} is no longer used: the LLM now reads what is heard as its "
+            f"own tokens. {_AGAIN}"
+        )
+    prefix = manifest.parts.get("prefix")
+    if prefix is None or found.prefix is not None:
+        return
+    problem = _problem(folder / prefix.file, prefix, bundle)
+    if problem is None:
+        found.prefix = folder / prefix.file
+    else:
+        found.left_out.append(f"The prefix in {folder} is not used: {problem}. {_AGAIN}")
 
 
-def _problem(path: Path, part: Part, bundle: Bundle, beside: str) -> str | None:
+def _problem(path: Path, part: Part, bundle: Bundle) -> str | None:
     """Why a part cannot be used, if so."""
-    graph = bundle.manifest.graphs.get(beside, "")
+    graph = bundle.manifest.graphs.get(BESIDE, "")
     if graph not in bundle.manifest.files or bundle.manifest.files[graph].sha256 != part.beside:
-        return f"it was trained beside another {beside} than the bundle's"
+        return f"it was trained beside another {BESIDE} than the bundle's"
     if not path.is_file():
         return f"{path.name} is missing"
     if path.stat().st_size != part.bytes or fetch.sha256(path) != part.sha256:

@@ -42,8 +42,8 @@ class Words:
 
 
 Heard: TypeAlias = Words | Rows
-"""What one push brought: the words of the turn so far, or embeddings of the LLM, float32 [n, width],
-that stand behind those of the pushes before."""
+"""What one push brought: the words of the turn so far, or embeddings of the LLM, float32
+[n, width], that stand behind those of the pushes before."""
 
 
 class Adapter(Protocol):
@@ -86,8 +86,7 @@ class WordAdapter:
 
     Args:
         memory: graph from ``frames`` to its state ``memory``, what tokens attend to.
-        step: graph from ``tokens`` and ``memory`` to ``top_ids``, ``top_probs``, ``attention``
-            and ``hidden``.
+        step: graph from ``tokens`` and ``memory`` to ``top_ids``, ``attention`` and ``hidden``.
         settings: ``vocabulary`` (file name), and when tokens settle, see :class:`TokenSearch`.
         folder: where the vocabulary file is.
     """

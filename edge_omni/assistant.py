@@ -74,7 +74,7 @@ class Assistant:
     Args:
         bundle: name or folder of a bundle.
         llm: another GGUF file than the bundle's own. It is heard and speaks without training.
-        adapted: use the residual and the prefix that were trained for the LLM, where there are.
+        adapted: use the prefix that was trained for the LLM, where there is one.
         gpu_layers: layers of the LLM to run on a GPU, -1 for all; the speech graphs then use
             CUDA too, where this build of ONNX Runtime has it.
         system: another system prompt than the bundle's.

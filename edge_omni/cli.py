@@ -507,21 +507,14 @@ def adapt(
         Path | None, typer.Option(help="Write it here; by default where `run` finds it.")
     ] = None,
     minutes: Annotated[float, typer.Option(min=1, help="Processor time for everything.")] = 90,
-    stage: Annotated[str, typer.Option(help="residual, prefix or all.")] = "all",
-    recordings: Annotated[
-        Path | None, typer.Option(help="Folder of speech to hear besides, without transcripts.")
-    ] = None,
     threads: Annotated[
         int, typer.Option(min=1, envvar="EDGE_OMNI_THREADS", help="Threads to compute with.")
     ] = 1,
 ) -> None:
-    """Train residual and prefix for another LLM, so that it hears and speaks better."""
-    if stage not in ("residual", "prefix", "all"):
-        raise UsageError(f"--stage {stage}: there are residual, prefix and all.")
+    """Train the prefix for another LLM, so that it speaks better."""
     _checkout("train.adapt").run(
-        llm, bundle=bundle, work=work, out=out, minutes=minutes, stage=stage,
-        recordings=recordings, threads=threads,
-    )  # fmt: skip
+        llm, bundle=bundle, work=work, out=out, minutes=minutes, threads=threads
+    )
 
 
 @convert_app.command(name="freeze-omni")

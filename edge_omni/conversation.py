@@ -1,10 +1,10 @@
 """The LLM's memory of a talk: who said what, and what of it may still be taken back.
 
-Turns stand in the memory in the layout of the LLM's own chat template. Words that are heard stand in
-it as the tokens that the LLM's own tokenizer makes of them where they stand, as if they were typed;
-where a word turns out to be another one, the memory is rewound to it. What the user did not hear of
-an answer is rewound when they interrupt; the oldest turns are dropped when the memory is full, never
-the system prompt.
+Turns stand in the memory in the layout of the LLM's own chat template. Words that are heard stand
+in it as the tokens that the LLM's own tokenizer makes of them where they stand, as if they were
+typed; where a word turns out to be another one, the memory is rewound to it. What the user did not
+hear of an answer is rewound when they interrupt; the oldest turns are dropped when the memory is
+full, never the system prompt.
 """
 
 from __future__ import annotations

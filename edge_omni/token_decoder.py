@@ -28,19 +28,13 @@ _WEAK_MARKS = ",;:，；：、"  # noqa: RUF001
 
 
 class Embedder(Protocol):
-    """The part of an LLM that turns text into embeddings.
-
-    Attributes:
-        width: size of one embedding.
-    """
-
-    width: int
+    """The part of an LLM that turns text into embeddings."""
 
     def tokenize(self, text: bytes) -> list[int]:
         """The LLM's tokens of a text."""
 
     def embedding_rows(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """Embeddings [n, width] of the LLM's tokens."""
+        """Embeddings float32 [n, llm_width] of the LLM's tokens."""
 
 
 class TokenDecoder:

@@ -39,15 +39,12 @@ class Hypothesis:
         token: the likeliest.
         peak: the frame its attention lies on, of those that the token before leaves to it.
         look: the frame most attended to, wherever it is. Some tokens rest on a silent one.
-        likely, weights: the likeliest tokens [k] and their probabilities [k].
         hidden: the decoder's hidden state that the token was read from, [width].
     """
 
     token: int
     peak: int
     look: int
-    likely: NDArray[np.int64]
-    weights: NDArray[np.float32]
     hidden: NDArray[np.float32]
 
 
@@ -57,18 +54,14 @@ class _Reading:
 
     token: int
     attention: NDArray[np.float32]
-    likely: NDArray[np.int64]
-    weights: NDArray[np.float32]
     hidden: NDArray[np.float32]
 
     def after(self, peak: int) -> Hypothesis:
         """The token, when the one before it lies on frame ``peak``."""
         smooth = np.convolve(self.attention, np.ones(3, np.float32), "same")
         start = min(max(0, peak - _OVERLAP), len(smooth) - 1)
-        return Hypothesis(
-            self.token, start + int(smooth[start:].argmax()), int(smooth.argmax()),
-            self.likely, self.weights, self.hidden,
-        )  # fmt: skip
+        nearest = start + int(smooth[start:].argmax())
+        return Hypothesis(self.token, nearest, int(smooth.argmax()), self.hidden)
 
 
 class TokenSearch:
@@ -192,11 +185,11 @@ class TokenSearch:
         outputs, state = self._step(
             state, tokens=np.array([tokens], np.int64), memory=self._heard["memory"]
         )
-        ids, weights = outputs["top_ids"].numpy()[0], outputs["top_probs"].numpy()[0]
-        attention = outputs["attention"].numpy()[0]
-        hidden = outputs["hidden"].numpy()[0]
+        ids, attention, hidden = (
+            outputs[name].numpy()[0] for name in ("top_ids", "attention", "hidden")
+        )
         return [
-            _Reading(int(ids[i, 0]), attention[i], ids[i], weights[i], hidden[i])
+            _Reading(int(ids[i, 0]), attention[i], hidden[i])
             for i in range(len(tokens) - count, len(tokens))
         ], state
 

@@ -201,8 +201,8 @@ class Converse(Job[int]):
         sounds = [path for folder in folders for path in sorted(folder.iterdir())]
         sounds += [found.noise] if found.noise else []
         return [
-            self.setup.parts(*CONVERSES), self.setup.brain("residual"), self.setup.brain("prefix"),
-            self.setup.system, self.kind, self.echo, self.paced, list(map(file_hash, sounds)),
+            self.setup.parts(*CONVERSES), self.setup.brain(), self.setup.system,
+            self.kind, self.echo, self.paced, list(map(file_hash, sounds)),
         ]  # fmt: skip
 
     def inputs(self) -> list[int]:

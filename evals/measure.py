@@ -102,21 +102,12 @@ def _plan(
         setups.append(setup(other, seed=seed))
         if setups[0].label == setups[1].label:
             setups[1] = replace(setups[1], label=f"the other {setups[1].label}")
-    others = [brain for llm in (None, *llms) for brain in brains(setups[0], llm)]
+    others = [with_llm(setups[0], llm) for llm in llms]
     return Plan(tuple(setups), tuple(others), find(data), limit)
 
 
-def brains(own: Setup, llm: Path | None) -> list[Setup]:
-    """The bundle with an LLM that is not adapted and, where a residual is there, adapted.
-
-    With its own LLM the bundle is measured anyway.
-    """
-    if llm is None:
-        plain = replace(own, adapted=False, label=f"{own.label}, not adapted")
-        return [plain] if own.adaptation.residual else []
+def with_llm(own: Setup, llm: Path) -> Setup:
+    """The bundle with another LLM."""
     if not llm.is_file():
         raise LLMError(f"There is no LLM file {llm}. Check the path given with --llm.")
-    label = f"{own.label} with {llm.stem}"
-    plain = replace(own, llm=llm.resolve(), adapted=False, label=label)
-    adapted = replace(plain, adapted=True, label=f"{label}, adapted")
-    return [plain, adapted] if adapted.adaptation.residual else [plain]
+    return replace(own, llm=llm.resolve(), label=f"{own.label} with {llm.stem}")

@@ -30,9 +30,7 @@ def _rows(measured: Measured) -> Iterator[Row]:
     for setup in plan.setups:
         yield from _bundle(setup)
     for brain in plan.brains:
-        residual = brain.adaptation.residual
-        adapted = f", residual {_hash(file_hash(residual))}" if residual else ""
-        yield (f"LLM of {brain.label}", _hash(brain.llm_hash()) + adapted)
+        yield (f"LLM of {brain.label}", _hash(brain.llm_hash()))
     sets = plan.sets
     for folder in (*sets.questions, *sets.slots, *sets.recordings):
         yield (folder.name, f"{len(recordings(folder, plan.limit))} recordings")

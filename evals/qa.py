@@ -42,7 +42,7 @@ class Ask(Job[Question]):
 
     def decided_by(self) -> Any:
         noise = file_hash(self.noise) if self.noise else None
-        return [self.setup.parts(*ANSWERS), self.setup.brain("residual"), self.under, noise]
+        return [self.setup.parts(*ANSWERS), self.setup.llm_hash(), self.under, noise]
 
     def inputs(self) -> list[Question]:
         return questions(self.folder, self.limit)

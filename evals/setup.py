@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from edge_omni.adaptation import Adaptation, Role, find
+from edge_omni.adaptation import Adaptation, find
 from edge_omni.assistant import Assistant
 from edge_omni.bundle import CURVES, Bundle, Manifest
 from edge_omni.fetch import sha256
@@ -30,7 +30,6 @@ class Setup:
         bundle: its folder.
         label: what tables call it.
         llm: another GGUF file than the bundle's own.
-        adapted: whether to use what was trained for the LLM, where there is something.
         seed: of the voice.
         system: another system prompt than the bundle's.
         threads: to compute with; as the environment says when None.
@@ -39,7 +38,6 @@ class Setup:
     bundle: Path
     label: str
     llm: Path | None = None
-    adapted: bool = True
     seed: int = 0
     system: str | None = None
     threads: int | None = None
@@ -54,7 +52,6 @@ class Setup:
         return Assistant(
             self.bundle,
             llm=self.llm,
-            adapted=self.adapted,
             seed=self.seed,
             system=self.system,
             threads=self.threads or threads(),
@@ -85,15 +82,13 @@ class Setup:
     @cached_property
     def adaptation(self) -> Adaptation:
         """What is used of what was trained for the LLM on this machine."""
-        if not self.adapted:
-            return Adaptation()
         bundle = Bundle(self.bundle)
         return find(bundle, self.llm or bundle.find_llm(), self.llm_hash())
 
-    def brain(self, role: Role) -> list[str]:
-        """What the LLM is, and what of its adaptation plays ``role``: residual or prefix."""
-        path: Path | None = getattr(self.adaptation, role)
-        return [self.llm_hash(), file_hash(path) if path else ""]
+    def brain(self) -> list[str]:
+        """What the LLM is, and the prefix that speaks for it: their hashes, of none nothing."""
+        prefix = self.adaptation.prefix
+        return [self.llm_hash(), file_hash(prefix) if prefix else ""]
 
 
 def setup(

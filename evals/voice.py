@@ -63,7 +63,7 @@ class Speak(Job[str]):
             return None
         parts = self.setup.parts(*SPEAKS)
         parts["settings"]["decoder"]["top_k"] = self._drawn_from()
-        brain = self.setup.brain("prefix")
+        brain = self.setup.brain()
         # Without a prefix for the LLM there is nothing to leave out.
         return [parts, brain, self.setup.seed, self.prefix and bool(brain[1])]
 

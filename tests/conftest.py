@@ -33,17 +33,6 @@ def bundle() -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def bare_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the default bundle without the adaptations that it brings."""
-    bare = tmp_path_factory.mktemp("bare") / "tiny"
-    bare.mkdir()
-    for path in Bundle("tiny").folder.iterdir():
-        if path.is_file():
-            (bare / path.name).symlink_to(path)
-    return bare
-
-
-@pytest.fixture(scope="session")
 def llm_path(bundle: Bundle) -> Path:
     return bundle.find_llm()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from convert import hearing
-from edge_omni.adapter import TokenAdapter
+from edge_omni.adapter import WordAdapter
 from edge_omni.encoder import Encoder
 from edge_omni.graph import Graph
 from train.hearing.decoder import Decoder, DecoderSizes
 from train.hearing.encoder import Encoder as TorchEncoder
 from train.hearing.encoder import EncoderSizes
-from train.hearing.residual import Residual
 
-WIDTH, LLM_WIDTH = 128, 12
+WIDTH = 128
 ENCODER = {"chunk": 5120, "frame": 320, "width": WIDTH, "provisional": 32}
 SETTINGS: dict[str, Any] = {
     "vocabulary": "tokens.json",
@@ -32,21 +31,6 @@ SETTINGS: dict[str, Any] = {
 WORDS = [b" the", b" cat", b" sat", b" on", b"ly", b".", b"?", b" mat", b" Is", b" it"]
 PROMPT, END = [0, 1], 2
 TEXTS = [b"", b"", b"", *WORDS]
-
-
-class Letters:
-    """An LLM whose tokens are bytes and whose embeddings are fixed random rows."""
-
-    width = LLM_WIDTH
-
-    def __init__(self) -> None:
-        self.table = np.random.default_rng(0).standard_normal((256, LLM_WIDTH)).astype(np.float32)
-
-    def tokenize(self, text: bytes) -> list[int]:
-        return list(text)
-
-    def embedding_rows(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        return self.table[list(tokens)]
 
 
 class Parts:
@@ -63,12 +47,9 @@ class Parts:
             DecoderSizes(width=WIDTH, layers=2, positions=448, vocabulary=len(TEXTS)),
             [(0, 1), (1, 0)],
         ).eval()
-        self.residual = Residual(WIDTH, LLM_WIDTH).eval()
-        torch.nn.init.normal_(self.residual.outer.weight)
         self.folder = folder
         hearing.export_encoder(self.encoder, folder / "encoder.onnx", {})
         hearing.export_adapter(self.decoder, folder, PROMPT, {})
-        hearing.export_residual(self.residual, folder / "residual.onnx")
         hearing.write_tokens(folder / "tokens.json", TEXTS, PROMPT, END)
 
     def graph(self, name: str) -> Graph:
@@ -77,16 +58,9 @@ class Parts:
     def runtime_encoder(self) -> Encoder:
         return Encoder(self.graph("encoder"), ENCODER)
 
-    def runtime_adapter(
-        self, settings: Mapping[str, Any] = SETTINGS, *, residual: bool = False
-    ) -> TokenAdapter:
-        return TokenAdapter(
-            self.graph("adapter_memory"),
-            self.graph("adapter_step"),
-            Letters(),
-            settings,
-            self.folder,
-            self.graph("residual") if residual else None,
+    def runtime_adapter(self, settings: Mapping[str, Any] = SETTINGS) -> WordAdapter:
+        return WordAdapter(
+            self.graph("adapter_memory"), self.graph("adapter_step"), settings, self.folder
         )
 
 

@@ -3,46 +3,47 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from convert.hearing import export_residual
+from convert.decoder import write_prefix
 from edge_omni.adaptation import BESIDE, MANIFEST, find, store
 from edge_omni.assistant import Assistant
 from edge_omni.bundle import Bundle
 from edge_omni.fetch import sha256
-from train.hearing.residual import Residual
-
-SAMPLE = Path(__file__).parent.parent / "samples" / "question.wav"
+from train.speech import prefix
 
 
-@pytest.fixture(scope="session")
-def bundle(bare_bundle: Path) -> Bundle:
-    """The default bundle without the adaptations that it brings."""
-    return Bundle(bare_bundle)
+@pytest.fixture(scope="module")
+def graph(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prefix with random weights, as it is exported for the bundle's own LLM."""
+    path = tmp_path_factory.mktemp("prefix") / "prefix.onnx"
+    decoder = prefix.build(bundle, bundle.manifest.llm.width)
+    for values in decoder.prefix.parameters():
+        torch.nn.init.normal_(values)
+    write_prefix(decoder.cpu(), path)
+    return path
 
 
 @pytest.fixture
-def folder(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A residual for the bundle's own LLM, in the user's data folder."""
+def folder(bundle: Bundle, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An adaptation to the bundle's own LLM, in the user's data folder."""
     llm = bundle.find_llm()
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     folder = store(bundle, bundle.manifest.llm.sha256)
     folder.mkdir(parents=True)
-    residual = Residual(bundle.manifest.encoder["width"], bundle.manifest.llm.width)
-    torch.nn.init.normal_(residual.outer.weight)
-    path = folder / "residual.onnx"
-    export_residual(residual, path)
-    graph = bundle.manifest.graphs[BESIDE["residual"]]
+    path = Path(shutil.copy(graph, folder))
     part = {
         "file": path.name,
         "sha256": sha256(path),
         "bytes": path.stat().st_size,
-        "beside": bundle.manifest.files[graph].sha256,
+        "beside": bundle.manifest.files[bundle.manifest.graphs[BESIDE]].sha256,
     }
     reference = bundle.manifest.llm
     described = {
@@ -54,18 +55,10 @@ def folder(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
             "bytes": reference.bytes,
             "width": reference.width,
         },
-        "parts": {"residual": part},
+        "parts": {"prefix": part},
     }
     (folder / MANIFEST).write_text(json.dumps(described))
     return folder
-
-
-def test_the_default_bundle_brings_a_residual_for_its_llm(llm_path: Path) -> None:
-    whole = Bundle("tiny")
-    found = find(whole, llm_path)
-    assert found.residual is not None
-    assert found.residual.is_relative_to(whole.folder)
-    assert not found.left_out
 
 
 def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
@@ -78,10 +71,9 @@ def test_what_was_trained_for_the_llm_is_found_by_itself(
     bundle: Bundle, llm_path: Path, folder: Path
 ) -> None:
     found = find(bundle, llm_path)
-    assert found.residual == folder / "residual.onnx"
-    assert found.prefix is None
+    assert found.prefix == folder / "prefix.onnx"
     assert not found.left_out
-    assert str(found) == "adapted (residual)"
+    assert str(found) == "adapted (prefix)"
 
 
 def test_a_bundle_may_bring_a_prefix_for_its_own_llm(
@@ -94,14 +86,14 @@ def test_a_bundle_may_bring_a_prefix_for_its_own_llm(
 
 
 def test_it_is_used_unless_it_is_not_wanted(llm_path: Path, folder: Path) -> None:
-    texts = []
+    spoken = []
     for adapted in (True, False):
         assistant = Assistant(llm=llm_path, adapted=adapted, threads=1)
-        assert (assistant.adaptation.residual is not None) == adapted
-        texts.append(assistant.ask(SAMPLE, max_tokens=12).text)
+        assert (assistant.adaptation.prefix is not None) == adapted
+        spoken.append(assistant.say("Yes, of course.").audio)
         assistant.close()
-    # A random residual is heard as something else.
-    assert texts[0] != texts[1]
+    # A random prefix is spoken otherwise.
+    assert not np.array_equal(spoken[0], spoken[1])
 
 
 def test_another_llm_has_none(bundle: Bundle, folder: Path, tmp_path: Path) -> None:
@@ -117,10 +109,10 @@ def test_another_llm_has_none(bundle: Bundle, folder: Path, tmp_path: Path) -> N
 
 
 def test_a_cut_off_part_is_left_out_and_told(bundle: Bundle, llm_path: Path, folder: Path) -> None:
-    path = folder / "residual.onnx"
+    path = folder / "prefix.onnx"
     path.write_bytes(path.read_bytes()[:-1])
     found = find(bundle, llm_path)
-    assert found.residual is None
+    assert found.prefix is None
     assert "cut off" in found.left_out[0]
     assert "edge-omni adapt" in found.left_out[0]
     path.unlink()
@@ -130,10 +122,21 @@ def test_a_cut_off_part_is_left_out_and_told(bundle: Bundle, llm_path: Path, fol
 def test_a_part_trained_beside_an_older_bundle_is_left_out_and_told(
     bundle: Bundle, llm_path: Path, folder: Path
 ) -> None:
-    change(folder, lambda m: m["parts"]["residual"].update(beside="0" * 64))
+    change(folder, lambda m: m["parts"]["prefix"].update(beside="0" * 64))
     found = find(bundle, llm_path)
-    assert found.residual is None
-    assert "another adapter_step" in found.left_out[0]
+    assert found.prefix is None
+    assert "another decoder_step" in found.left_out[0]
+
+
+def test_the_residual_of_an_older_adaptation_is_left_out_and_told(
+    bundle: Bundle, llm_path: Path, folder: Path
+) -> None:
+    change(folder, lambda m: m["parts"].update(residual=m["parts"]["prefix"]))
+    found = find(bundle, llm_path)
+    assert found.prefix == folder / "prefix.onnx"
+    assert len(found.left_out) == 1
+    assert "residual" in found.left_out[0]
+    assert "no longer used" in found.left_out[0]
 
 
 @pytest.mark.parametrize(
@@ -141,8 +144,8 @@ def test_a_part_trained_beside_an_older_bundle_is_left_out_and_told(
     [
         lambda m: m.update(format=2),
         lambda m: m.update(surprise=1),
-        lambda m: m["parts"].update(ears=m["parts"]["residual"]),
-        lambda m: m["parts"]["residual"].update(file="../../elsewhere"),
+        lambda m: m["parts"].update(ears=m["parts"]["prefix"]),
+        lambda m: m["parts"]["prefix"].update(file="../../elsewhere"),
         lambda m: m["llm"].pop("sha256"),
     ],
 )
@@ -151,7 +154,7 @@ def test_a_damaged_manifest_is_left_out_and_told(
 ) -> None:
     change(folder, edit)
     found = find(bundle, llm_path)
-    assert found.residual is None
+    assert found.prefix is None
     assert "cannot be read" in found.left_out[0]
 
 
@@ -159,5 +162,5 @@ def test_an_adaptation_beside_another_bundle_is_not_ours(
     bundle: Bundle, llm_path: Path, folder: Path
 ) -> None:
     change(folder, lambda m: m.update(bundle="another"))
-    assert find(bundle, llm_path).residual is None
+    assert find(bundle, llm_path).prefix is None
     assert not find(bundle, llm_path).left_out

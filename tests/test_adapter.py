@@ -1,4 +1,4 @@
-"""Both kinds of adapter keep one contract: settled once, tentative until replaced."""
+"""Both kinds of adapter keep one contract: the words of the turn so far, or rows once for all."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ import pytest
 import soundfile
 import torch
 from numpy.typing import NDArray
-from small_hearing import LLM_WIDTH, SETTINGS, WIDTH, Letters, Parts, noise
+from small_hearing import END, PROMPT, SETTINGS, TEXTS, WIDTH, Parts, noise
 from torch import Tensor, nn
 
-from edge_omni.adapter import FrameAdapter, Heard, Listener, TokenAdapter
+from convert import hearing
+from edge_omni.adapter import FrameAdapter, Heard, Listener, WordAdapter, Words
 from edge_omni.bundle import Bundle
 from edge_omni.encoder import Encoder, Frames
 from edge_omni.errors import BundleError
 from edge_omni.graph import STATE_KEY, Graph
 from edge_omni.spelling import Spelling
-from edge_omni.token_search import TokenSearch, repeated
+from edge_omni.token_search import repeated
 
 SAMPLES = Path(__file__).parent.parent / "samples"
+LLM_WIDTH = 12
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +39,9 @@ def tiny() -> Listener:
     bundle = Bundle("tiny")
     adapter = bundle.manifest.adapter
     graphs = [Graph(bundle.path(role)) for role in ("encoder", "adapter_memory", "adapter_step")]
-    token_adapter = TokenAdapter(graphs[1], graphs[2], Letters(), adapter.settings, bundle.folder)
-    return Listener(Encoder(graphs[0], bundle.manifest.encoder), token_adapter)
+    assert adapter.kind == "word"
+    word_adapter = WordAdapter(graphs[1], graphs[2], adapter.settings, bundle.folder)
+    return Listener(Encoder(graphs[0], bundle.manifest.encoder), word_adapter)
 
 
 def sample(name: str) -> NDArray[np.float32]:
@@ -58,49 +61,81 @@ def pushes(listener: Listener, pcm: NDArray[np.float32], size: int) -> Iterator[
     yield listener.finish()
 
 
+def texts(listener: Listener, pcm: NDArray[np.float32], size: int = 5120) -> list[str]:
+    """What the turn is, after each push and at its end."""
+    heard = list(pushes(listener, pcm, size))
+    assert all(isinstance(item, Words) for item in heard)
+    return [item.text for item in heard if isinstance(item, Words)]
+
+
 def words(text: str) -> list[str]:
     return "".join(c for c in text.lower() if c.isalnum() or c == " ").split()
 
 
-def test_a_turn_is_settled_row_by_row_and_wholly_at_its_end(
+def test_words_are_told_while_they_are_spoken_and_all_of_them_at_the_end(
     tiny: Listener, question: NDArray[np.float32]
 ) -> None:
-    heard = list(pushes(tiny, np.concatenate([question, sample("follow-up.wav")]), 5120))
-    settled = np.concatenate([item.settled for item in heard])
-    assert len(heard[-1].tentative) == 0
-    assert len(settled) > 4
-    assert any(len(item.settled) for item in heard[:-1]), "nothing settled before the end"
-    assert settled.shape[1] == LLM_WIDTH
-    assert len(words(tiny.caption)) > 4
+    told = texts(tiny, np.concatenate([question, sample("follow-up.wav")]))
+    assert len(words(told[-1])) > 4
+    assert told[-1] == tiny.caption
+    half = words(told[len(told) // 2])
+    assert half, "nothing was told before the end"
+    # What was told early stays, but for the word that was just being spoken.
+    assert words(told[-1])[: len(half) - 1] == half[:-1]
 
 
-def test_however_the_sound_is_cut_the_same_is_heard(
+def test_however_the_sound_is_cut_the_words_at_the_end_are_those_of_the_whole(
     tiny: Listener, question: NDArray[np.float32]
 ) -> None:
-    captions, rows = [], []
-    for size in (len(question), 5120, 321):
-        heard = list(pushes(tiny, question, size))
-        rows.append(np.concatenate([item.settled for item in heard]))
-        captions.append(tiny.caption)
-    assert captions[0] == captions[1] == captions[2]
-    np.testing.assert_array_equal(rows[0], rows[1])
-    np.testing.assert_array_equal(rows[0], rows[2])
+    whole = texts(tiny, question, len(question))[-1]
+    assert words(whole)
+    assert [texts(tiny, question, size)[-1] for size in (5120, 321)] == [whole, whole]
+
+
+def test_a_text_never_begins_or_ends_with_a_space(
+    tiny: Listener, parts: Parts, question: NDArray[np.float32]
+) -> None:
+    small = Listener(parts.runtime_encoder(), parts.runtime_adapter())
+    for listener, pcm in ((tiny, question), (small, noise(3.0))):
+        told = texts(listener, pcm)
+        assert any(told)
+        assert [text.strip() for text in told] == told
+
+
+def test_a_character_that_is_only_begun_is_not_shown(parts: Parts) -> None:
+    begun, rest = len(TEXTS), len(TEXTS) + 1
+    path = parts.folder / "accents.json"
+    hearing.write_tokens(path, [*TEXTS, b" caf\xc3", b"\xa9"], PROMPT, END)
+    assert Spelling(path).text([begun]) == " caf"
+    assert Spelling(path).text([begun, rest]) == " caf\u00e9"
+
+    # Whatever is heard, it is the first byte of two.
+    hearing.write_tokens(parts.folder / "begun.json", [b"\xc3"] * len(TEXTS), PROMPT, END)
+    adapter = parts.runtime_adapter({**SETTINGS, "vocabulary": "begun.json"})
+    listener = Listener(parts.runtime_encoder(), adapter)
+    assert set(texts(listener, noise(3.0))) == {""}
+    assert len(adapter.hidden) > 0
 
 
 def test_a_turn_begins_by_itself_after_the_end_of_one(
     tiny: Listener, question: NDArray[np.float32]
 ) -> None:
-    first = list(pushes(tiny, question, 5120))
-    caption = tiny.caption
-    second = list(pushes(tiny, question, 5120))
-    assert tiny.caption == caption
-    np.testing.assert_array_equal(first[-1].settled, second[-1].settled)
+    assert texts(tiny, question) == texts(tiny, question)
+
+
+def test_a_fork_goes_on_by_itself(tiny: Listener, question: NDArray[np.float32]) -> None:
+    alone = texts(tiny, question)[-1]
+    middle = len(question) // 5120 // 2 * 5120
+    tiny.push(question[:middle])
+    fork = tiny.fork()
+    assert fork.finish() == Words(fork.caption)
+    tiny.push(question[middle:])
+    assert tiny.finish() == Words(alone)
+    assert len(fork.caption) < len(alone)
 
 
 def test_silence_is_heard_as_nothing(tiny: Listener) -> None:
-    quiet = 1e-4 * noise(1.0)
-    heard = list(pushes(tiny, quiet, 5120))
-    assert sum(len(item.settled) for item in heard) == 0
+    assert set(texts(tiny, 1e-4 * noise(1.0))) == {""}
     assert tiny.caption == ""
 
 
@@ -109,65 +144,26 @@ def test_a_long_turn_is_cut_and_its_text_goes_on(
 ) -> None:
     pause = np.zeros(12_000, np.float32)
     spoken = np.concatenate([question, pause, sample("follow-up.wav"), pause])
-    list(pushes(tiny, spoken, 5120))
-    once = words(tiny.caption)
+    once = words(texts(tiny, spoken)[-1])
     times = int(40 * 16_000 / len(spoken)) + 1
-    heard = list(pushes(tiny, np.tile(spoken, times), 5120))
-    said = words(tiny.caption)
     # Forty seconds are more than one segment holds.
+    said = words(texts(tiny, np.tile(spoken, times))[-1])
     assert jiwer.wer(" ".join(once * times), " ".join(said)) < 0.2
-    assert sum(len(item.settled) for item in heard) >= len(said)
 
 
 def test_a_long_turn_without_a_pause_is_cut_all_the_same(parts: Parts) -> None:
     # Random weights never say that a sentence ends.
     settings = {**SETTINGS, "segment": 60, "longest": 90}
     listener = Listener(parts.runtime_encoder(), parts.runtime_adapter(settings))
-    heard = list(pushes(listener, noise(12.0), 5120))
-    assert len(heard[-1].tentative) == 0
-
-
-def test_rows_are_expectations_of_the_llms_embeddings(parts: Parts) -> None:
-    llm = Letters()
-    spelling = Spelling(parts.folder / "tokens.json", llm)
-    cat, mat = 4, 10
-    row = spelling.expectation(np.array([cat, mat, 0]), np.array([0.6, 0.2, 0.2], np.float32))
-    spelled = [llm.embedding_rows(llm.tokenize(text)).mean(0) for text in (b" cat", b" mat")]
-    np.testing.assert_allclose(row, 0.75 * spelled[0] + 0.25 * spelled[1], rtol=1e-5)
-
-
-def test_the_first_word_of_a_turn_has_no_space(parts: Parts) -> None:
-    llm = Letters()
-    spelling = Spelling(parts.folder / "tokens.json", llm)
-    alone = llm.embedding_rows(llm.tokenize(b"cat")).mean(0)
-    np.testing.assert_array_equal(spelling.row(4, first=True), alone)
-    assert not np.array_equal(spelling.row(4), alone)
-
-
-def test_the_residual_is_added_to_the_embeddings_as_torch_has_it(parts: Parts) -> None:
-    frames = parts.runtime_encoder().push(noise(1.6))
-    plain, added = (
-        parts.runtime_adapter(residual=residual).finish(frames).settled
-        for residual in (False, True)
-    )
-    spelling = Spelling(parts.folder / "tokens.json", Letters())
-    memory, step = parts.graph("adapter_memory"), parts.graph("adapter_step")
-    search = TokenSearch(memory, step, spelling, SETTINGS)
-    search.add(frames)
-    heard, _ = search.advance(final=True)
-    hidden = torch.from_numpy(np.stack([item.hidden for item in heard]))
-    with torch.no_grad():
-        wanted = parts.residual(hidden[None])[0].numpy()
-    assert len(plain) > 0
-    assert np.abs(wanted).mean() > 0.1
-    np.testing.assert_allclose(added - plain, wanted, atol=1e-3)
+    told = texts(listener, noise(12.0))
+    assert len(told[-1]) > len(told[len(told) // 2]) > 0
 
 
 def test_a_damaged_vocabulary_is_told(tmp_path: Path) -> None:
     path = tmp_path / "tokens.json"
     path.write_text(json.dumps({"tokens": ["a"]}))
     with pytest.raises(BundleError, match="prompt"):
-        Spelling(path, Letters())
+        Spelling(path)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +186,7 @@ class Strided(nn.Module):
         return self.convolution(x).transpose(1, 2), x[:, :, -1:]
 
 
-def test_a_frame_synchronous_adapter_settles_at_once(tmp_path: Path) -> None:
+def test_a_frame_synchronous_adapter_tells_every_row_once(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module, path = Strided().eval(), tmp_path / "adapter.onnx"
     past = torch.zeros(1, WIDTH, 1)
@@ -219,11 +215,7 @@ def test_a_frame_synchronous_adapter_settles_at_once(tmp_path: Path) -> None:
     pieces.append(adapter.finish(Frames(frames[48:], none)))
     with torch.no_grad():
         whole, _ = module(torch.from_numpy(frames)[None], past)
-    settled = np.concatenate([piece.settled for piece in pieces])
-    np.testing.assert_allclose(settled, whole[0].numpy(), atol=1e-5)
-    assert all(len(piece.tentative) == 0 for piece in pieces)
+    np.testing.assert_allclose(np.concatenate(pieces), whole[0].numpy(), atol=1e-5)
     assert adapter.caption == ""
     adapter.reset()
-    np.testing.assert_array_equal(
-        adapter.push(Frames(frames[:16], none)).settled, pieces[0].settled
-    )
+    np.testing.assert_array_equal(adapter.push(Frames(frames[:16], none)), pieces[0])

@@ -100,7 +100,7 @@ def test_options_that_cannot_be_right_are_told() -> None:
     assert edge_omni("run", "--nonsense").returncode == 2
     assert edge_omni("run", "--input", QUESTION, "--bundle", "nonesuch").returncode == 5
     assert edge_omni("run", "--input", QUESTION, "--llm", "none.gguf").returncode == 6
-    assert edge_omni("adapt", "--llm", "none.gguf", "--stage", "nonsense").returncode == 2
+    assert edge_omni("adapt", "--llm", "none.gguf").returncode == 6
 
 
 def test_a_damaged_bundle_names_the_file(bundle: Bundle, tmp_path: Path) -> None:

@@ -19,11 +19,6 @@ TOKENS, ANSWERS = 512, 64
 """Tokens that are read at once, and answers side by side, at most."""
 
 
-def likeliest(logits: NDArray[np.float32]) -> int:
-    """Greedy choice."""
-    return int(logits.argmax())
-
-
 class BatchedLLM(LLM):
     """A frozen LLM and its chat layout.
 
@@ -64,7 +59,7 @@ class BatchedLLM(LLM):
         self,
         requests: Sequence[Sequence[int]],
         limit: int,
-        choose: Callable[[NDArray[np.float32]], int] = likeliest,
+        choose: Callable[[NDArray[np.float32]], int],
     ) -> list[list[int]]:
         """Answers to requests, both as tokens.
 
@@ -120,11 +115,11 @@ class BatchedLLM(LLM):
         return row
 
 
-def batches(sizes: Sequence[int], most: int = ANSWERS) -> list[slice]:
-    """Runs of at most so many items that fit into one batch, by their numbers of tokens."""
+def batches(sizes: Sequence[int]) -> list[slice]:
+    """Runs of items that fit into one batch, by their numbers of tokens."""
     found, start, total = [], 0, 0
     for i, size in enumerate(sizes):
-        if i > start and (total + size > TOKENS or i - start == most):
+        if i > start and (total + size > TOKENS or i - start == ANSWERS):
             found.append(slice(start, i))
             start, total = i, 0
         total += size

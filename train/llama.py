@@ -1,10 +1,10 @@
-"""A frozen LLM in torch, out of its GGUF file, for gradients to pass through.
+"""A frozen LLM in torch, out of its GGUF file, to measure a pipeline in torch with.
 
-Only what training through the LLM needs: logits for whole sequences of embeddings, of the two
-architectures ``llama`` and ``qwen2``. They differ in two things. The converter of ``llama`` has
-permuted the rows of the query and key projections, so that the rotation turns the pairs
-(2i, 2i + 1); that of ``qwen2`` has not, and it turns the pairs (i, i + half). And ``qwen2`` has
-biases on query, key and value.
+Only what that needs: hidden states and logits of sequences of embeddings, of the architectures
+``llama`` and ``qwen2``. They differ in two things. The converter of ``llama`` has permuted the rows
+of the query and key projections, so that the rotation turns the pairs (2i, 2i + 1); that of
+``qwen2`` has not, and it turns the pairs (i, i + half). And ``qwen2`` has biases on query, key and
+value.
 """
 
 from __future__ import annotations
@@ -58,9 +58,8 @@ class Llama:
 
         if architecture not in ARCHITECTURES or value("expert_count", 0):
             raise LLMError(
-                f"{path} is an LLM of the architecture {architecture}; gradients pass only through "
-                f"{' and '.join(ARCHITECTURES)}, without experts. It is heard and speaks all the "
-                "same, without a residual: `edge-omni adapt --stage prefix` needs no gradients."
+                f"{path} is an LLM of the architecture {architecture}; in torch there are only "
+                f"{' and '.join(ARCHITECTURES)}, without experts."
             )
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.layers = int(value("block_count"))

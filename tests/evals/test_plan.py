@@ -1,15 +1,13 @@
-"""What is measured: nothing twice, and another LLM before and after adaptation."""
+"""What is measured: nothing twice, and other LLMs with the same bundle."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from edge_omni.bundle import Bundle
-from edge_omni.fetch import sha256
+from edge_omni.errors import LLMError
 from evals.data import find
-from evals.measure import brains
+from evals.measure import with_llm
 from evals.plan import CONDITIONS, TOP_K, Plan
 from evals.setup import setup
 
@@ -23,57 +21,32 @@ def llm(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def adapted(llm: Path, tmp_path: Path) -> Path:
-    """A bundle with a residual for the other LLM."""
-    folder = Path(shutil.copytree(Bundle("tiny").folder, tmp_path / "bundle"))
-    place = folder / "adaptations" / "other"
-    place.mkdir(parents=True)
-    (place / "residual.onnx").write_bytes(b"a residual that nobody loads")
-    files = Bundle(folder).manifest.files
-
-    def described(path: Path) -> dict[str, object]:
-        return {"sha256": sha256(path), "bytes": path.stat().st_size}
-
-    residual = {"file": "residual.onnx", "beside": files["adapter_step.onnx"].sha256}
-    told = {
-        "format": 1,
-        "bundle": "tiny",
-        "llm": {"name": "other", "width": 8, **described(llm)},
-        "parts": {"residual": {**residual, **described(place / "residual.onnx")}},
-    }
-    (place / "adaptation.json").write_text(json.dumps(told))
-    return folder
-
-
 def questions(folder: Path) -> Path:
     shutil.copy(SAMPLE, folder)
     (folder / "questions.tsv").write_text("file\tquestion\tanswer\nquestion.wav\tWhat?\tlight\n")
     return folder
 
 
-def test_another_llm_is_asked_once_as_long_as_nothing_is_adapted_to_it(
-    llm: Path, bare_bundle: Path
-) -> None:
-    assert [brain.label for brain in brains(setup(bare_bundle), llm)] == ["tiny with other"]
-    assert brains(setup(bare_bundle), None) == []
-
-
-def test_an_adapted_llm_is_asked_before_and_after_and_reads_the_questions_once(
-    llm: Path, adapted: Path, tmp_path: Path
-) -> None:
-    plain, after = brains(setup(adapted), llm)
-    assert [plain.label, after.label] == ["tiny with other", "tiny with other, adapted"]
+def test_another_llm_is_asked_and_reads_the_same_questions(llm: Path, tmp_path: Path) -> None:
+    own = setup("tiny")
+    other = with_llm(own, llm)
+    assert other.label == "tiny with other"
     folder = questions(tmp_path)
-    plan = Plan((setup(adapted),), (plain, after), find(folder))
-    assert plan.ask(plain, folder).identity != plan.ask(after, folder).identity
-    assert plan.read(plain, folder).identity == plan.read(after, folder).identity
+    plan = Plan((own,), (other,), find(folder))
+    assert {plan.ask(other, folder), plan.read(other, folder)} <= set(plan.jobs())
+    assert plan.ask(other, folder).identity != plan.ask(own, folder).identity
+    assert plan.read(other, folder).identity != plan.read(own, folder).identity
+
+
+def test_an_llm_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LLMError, match="no LLM file"):
+        with_llm(setup("tiny"), tmp_path / "none.gguf")
 
 
 def test_no_two_measurements_give_the_same_but_at_the_bundles_top_k_and_without_its_prefix(
-    tmp_path: Path, bare_bundle: Path
+    tmp_path: Path,
 ) -> None:
-    jobs = Plan((setup(bare_bundle),), (), find(questions(tmp_path))).jobs()
+    jobs = Plan((setup("tiny"),), (), find(questions(tmp_path))).jobs()
     assert len({job.identity for job in jobs}) == len(jobs) - 1 - len(TOP_K)
     assert len({job.name for job in jobs}) == len(jobs)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_omni.bundle import MANIFEST
+from edge_omni.bundle import MANIFEST, Bundle
 from edge_omni.errors import EdgeOmniError
 from evals import lengthy, measure, page, plan, scenes, speaking
 
@@ -52,10 +52,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def out(data: Path, bare_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def out(data: Path, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that is complete."""
     folder = tmp_path_factory.mktemp("report")
-    measure.run(data, folder, bundle=bare_bundle, limit=1, jobs=2)
+    measure.run(data, folder, bundle=bundle.folder, limit=1, jobs=2)
     return folder
 
 
@@ -99,28 +99,28 @@ def test_the_page_needs_nothing_but_itself_and_says_the_same(out: Path) -> None:
 
 
 def test_a_second_run_measures_nothing_and_a_lost_figure_alone_anew(
-    data: Path, bare_bundle: Path, out: Path
+    data: Path, bundle: Bundle, out: Path
 ) -> None:
     before, report = figures(out), (out / "report.md").read_text()
-    measure.run(data, out, bundle=bare_bundle, limit=1, jobs=2)
+    measure.run(data, out, bundle=bundle.folder, limit=1, jobs=2)
     assert figures(out) == before
     lost = next(path for path in before if "top-k" in path.name)
     lost.unlink()
-    measure.run(data, out, bundle=bare_bundle, limit=1, jobs=2)
+    measure.run(data, out, bundle=bundle.folder, limit=1, jobs=2)
     after = figures(out)
     assert {path for path in after if after[path] != before[path]} == {lost}
     assert (out / "report.md").read_text() == report
 
 
 def test_two_bundles_stand_side_by_side_and_share_what_they_have_in_common(
-    data: Path, bare_bundle: Path, out: Path, tmp_path: Path
+    data: Path, bundle: Bundle, out: Path, tmp_path: Path
 ) -> None:
-    other = Path(shutil.copytree(bare_bundle, tmp_path / "greedy"))
+    other = Path(shutil.copytree(bundle.folder, tmp_path / "greedy"))
     manifest = json.loads((other / MANIFEST).read_text())
     manifest["decoder"]["top_k"] = 1
     (other / MANIFEST).write_text(json.dumps({**manifest, "name": "greedy"}))
     before = figures(out)
-    measure.run(data, out, bundle=bare_bundle, other=other, limit=1, jobs=2)
+    measure.run(data, out, bundle=bundle.folder, other=other, limit=1, jobs=2)
     new = set(figures(out)) - set(before)
     names = sorted(path.name.rpartition("-")[0] for path in new)
     assert names == ["interruption-greedy", "speak-greedy-long-answers", "turn-greedy"]

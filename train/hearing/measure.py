@@ -11,32 +11,16 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import jiwer
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 from whisper_normalizer.english import EnglishTextNormalizer
 
-from edge_omni.adapter import Listener, TokenAdapter
+from edge_omni.adapter import Listener, WordAdapter
 from edge_omni.encoder import Encoder
 from edge_omni.graph import Graph
-
-
-class NoLanguageModel:
-    """Stands where the LLM would be when only captions are wanted."""
-
-    width = 1
-
-    def tokenize(self, text: bytes) -> list[int]:
-        """One token, whatever the text."""
-        return [len(text)]
-
-    def embedding_rows(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """Rows [n, 1] of zeros."""
-        return np.zeros((len(tokens), 1), np.float32)
 
 
 def listener(bundle: Path, threads: int = 1) -> Listener:
@@ -46,13 +30,8 @@ def listener(bundle: Path, threads: int = 1) -> Listener:
     def graph(name: str) -> Graph:
         return Graph(bundle / f"{name}.onnx", threads=threads)
 
-    adapter = TokenAdapter(
-        graph("adapter_memory"),
-        graph("adapter_step"),
-        NoLanguageModel(),
-        manifest["adapter"]["settings"],
-        bundle,
-    )
+    settings = manifest["adapter"]["settings"]
+    adapter = WordAdapter(graph("adapter_memory"), graph("adapter_step"), settings, bundle)
     return Listener(Encoder(graph("encoder"), manifest["encoder"]), adapter)
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from edge_omni.adapter import Heard
+from edge_omni.adapter import Heard, joined
 from edge_omni.assistant import Assistant
 from edge_omni.audio.echo import FrontEnd
 from edge_omni.audio.voice_activity import FRAME, VoiceActivity
@@ -308,7 +308,7 @@ class Ear:
         loudness = Loudness()
         dialogue = Dialogue(RULES, Floor.ASSISTANT if scene.over else Floor.NOBODY)
         opened = now = 0
-        rows: list[NDArray[np.float32]] = []
+        heard: list[Heard] = []
         for voiced in VoiceActivity().push(scene.gate):
             if voiced:
                 loudness.add(scene.pcm[now : now + FRAME])
@@ -317,28 +317,27 @@ class Ear:
             for action in dialogue.handle(Audio(FRAME, voiced)):
                 if isinstance(action, Ignore):
                     assistant.listener.reset()
-                    opened, rows, loudness = 0, [], Loudness()
+                    opened, heard, loudness = 0, [], Loudness()
                 if isinstance(action, Feed):
                     opened = opened or now
-                    rows.append(
-                        assistant.listener.push(scene.pcm[action.start : action.end]).settled
-                    )
+                    heard.append(assistant.listener.push(scene.pcm[action.start : action.end]))
                 prepared = prepared or isinstance(action, Prepare)
             if prepared or (scene.over and opened and _judged((now - opened) // FRAME, dialogue)):
                 level = above(loudness, scene.user)
-                yield self._point(scene, dialogue, rows, level, now)
+                yield self._point(scene, dialogue, heard, level, now)
 
     def _point(
         self,
         scene: Scene,
         dialogue: Dialogue,
-        rows: Sequence[NDArray[np.float32]],
+        heard: Sequence[Heard],
         level: float | None,
         now: int,
     ) -> Row:
         listener = self._assistant.listener.fork()
-        heard = np.concatenate([*rows, listener.finish().settled])
-        llm = np.zeros(heard.shape[1], np.float32) if scene.over else self._thought(heard)
+        whole = joined([*heard, listener.finish()])
+        width = self._assistant.llm.width
+        llm = np.zeros(width, np.float32) if scene.over else self._thought(whole)
         evidence = Evidence(
             listener.frames[None], listener.hidden[None], llm[None], np.zeros_like(llm[None]),
             dialogue.silence, dialogue.voiced, scene.over, level,
@@ -352,11 +351,11 @@ class Ear:
             "kind": list(SHARES).index(scene.kind),
         }
 
-    def _thought(self, heard: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _thought(self, heard: Heard) -> NDArray[np.float32]:
         """The LLM's hidden state at the head of its answer."""
         conversation = self._assistant.conversation.fork()
         assert conversation is not None
-        conversation.hear(Heard(heard, heard[:0]))
+        conversation.hear(heard)
         head = conversation.begin_answer()
         self._assistant.conversation.drop(conversation)
         return head
