@@ -89,7 +89,7 @@ def test_a_file_of_no_samples_and_one_of_nan_are_told(tmp_path: Path) -> None:
 
 
 def test_files_are_captioned_one_by_one_and_what_is_no_sound_is_told(tmp_path: Path) -> None:
-    odd_name, text, told = tmp_path / "[bold]a[/x].wav", tmp_path / "text.wav", tmp_path / "h.json"
+    odd_name, text, told = tmp_path / "[bold]a[red].wav", tmp_path / "text.wav", tmp_path / "h.json"
     shutil.copy(QUESTION, odd_name)
     text.write_bytes(b"this is no sound")
     done = edge_omni("hear", odd_name, text, QUESTION, "--json", told)

@@ -8,6 +8,7 @@ import pytest
 
 from edge_omni.errors import UsageError
 from evals import bench, captions, endurance, numbers, qa, voice
+from evals.rates import Rate
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 QUESTIONS = """file\tquestion\tanswer
@@ -57,6 +58,12 @@ def test_a_caption_that_reads_as_the_question_is_answered_as_the_question(folder
     (item,) = qa.run(_questions(folder, QUESTIONS.replace(first, heard)), limit=1)["items"]
     assert item["caption"] == item["question"]
     assert item["caption_answer"] == item["text_answer"]
+
+
+def test_an_adapter_that_knows_no_words_has_no_captions_to_type_in() -> None:
+    mute = {"caption": "", "caption_answer": "", "answer": "light"}
+    assert qa.typed([mute]) == Rate()
+    assert qa.typed([mute, {**mute, "caption": "What?", "caption_answer": "Light."}]).value == 0.5
 
 
 def test_items_with_even_numbers_only(folder: Path) -> None:
