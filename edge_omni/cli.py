@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,10 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edge_omni.errors import DeviceError, EdgeOmniError, LLMError, UsageError
+from edge_omni.errors import AudioFileError, DeviceError, EdgeOmniError, LLMError, UsageError
 
 if TYPE_CHECKING:
-    from edge_omni.assistant import Turn
+    from edge_omni.assistant import Assistant, Turn
 
 app = typer.Typer(
     help="A voice assistant of your own: talk with any GGUF LLM, on this machine.",
@@ -50,6 +51,10 @@ UnderOption = Annotated[
 ]
 NoiseOption = Annotated[Path | None, typer.Option(help="The recording for noise:DB.")]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first so many items.")]
+HalfOption = Annotated[
+    str | None,
+    typer.Option(metavar="odd|even", help="Only items with such numbers, counted from 1."),
+]
 
 
 def main() -> None:
@@ -57,9 +62,7 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except EdgeOmniError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"edge-omni: {error}", markup=False
-        )
+        _complain(str(error))
         sys.exit(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
@@ -68,6 +71,12 @@ def main() -> None:
     except _UsageMistake as error:
         error.show()
         sys.exit(UsageError.exit_code)
+
+
+def _complain(message: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(
+        f"edge-omni: {message}", markup=False
+    )
 
 
 @app.command()
@@ -211,6 +220,73 @@ def _write_timeline(target: str | None, turns: list[Turn]) -> None:
 
 
 @app.command()
+def hear(
+    recordings: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Sound files.")],
+    bundle: BundleOption = "tiny",
+    llm: LLMOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Print what is understood of sound files, and what hearing it costs."""
+    if json_path is not None and not json_path.resolve().parent.is_dir():
+        raise UsageError(f"Cannot write {json_path}: there is no folder {json_path.parent}.")
+
+    from edge_omni.assistant import Assistant
+
+    with console.status("Loading …"):
+        assistant = Assistant(bundle, llm=llm)
+    heard: list[dict[str, Any]] = []
+    try:
+        for path in recordings:
+            try:
+                heard.append(_hear(assistant, path))
+            except AudioFileError as error:
+                heard.append({"file": str(path), "error": str(error)})
+                _complain(str(error))
+            else:
+                _print_heard(heard[-1])
+    finally:
+        assistant.close()
+        if json_path is not None:
+            json_path.write_text(json.dumps(heard, indent=2) + "\n", encoding="utf-8")
+    failed = sum("error" in one for one in heard)
+    if failed:
+        raise AudioFileError(f"{failed} of {len(recordings)} files could not be heard.")
+
+
+def _hear(assistant: Assistant, path: Path) -> dict[str, Any]:
+    """A file's caption, its length in seconds, the seconds of processor time that hearing it took,
+    and the milliseconds from its last sample to its caption. Its sound comes chunk by chunk."""
+    from edge_omni.audio import files
+
+    pcm, listener = files.read(path), assistant.listener
+    chunk = assistant.bundle.manifest.encoder["chunk"]
+    listener.reset()
+    before = time.process_time()
+    for start in range(0, len(pcm), chunk):
+        listener.push(pcm[start : start + chunk])
+    ended = time.perf_counter()
+    listener.finish()
+    return {
+        "file": str(path),
+        "caption": listener.caption.strip(),
+        "seconds": len(pcm) / 16_000,
+        "processor_seconds": time.process_time() - before,
+        "end_milliseconds": 1000 * (time.perf_counter() - ended),
+    }
+
+
+def _print_heard(heard: dict[str, Any]) -> None:
+    plain: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
+    console.print(f"{heard['file']}: {heard['caption']}", **plain)
+    console.print(
+        f"  {heard['seconds']:.1f} s of sound, {heard['processor_seconds']:.2f} s of processor "
+        f"time, {heard['end_milliseconds']:.0f} ms at the end of the turn",
+        style="dim",
+        **plain,
+    )
+
+
+@app.command()
 def replay(trace: Annotated[Path, typer.Argument(help="Of `edge-omni run --trace`.")]) -> None:
     """Decide a recorded conversation again; exit code 1 if anything is decided otherwise."""
     from edge_omni.dialogue import Feed
@@ -344,6 +420,7 @@ def evaluate(
         typer.Option(help="Another LLM to ask the questions too; may be given again."),
     ] = None,
     limit: LimitOption = None,
+    half: HalfOption = None,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="Processes side by side, 1 GB each; one for each core."),
@@ -362,8 +439,9 @@ def evaluate(
             raise UsageError(f"Options go behind the command: edge-omni eval {command} …")
         return
     _checkout("evals.measure").run(
-        data, out, bundle=bundle, other=other, llms=llm or (), limit=limit, jobs=jobs, seed=seed
-    )
+        data, out, bundle=bundle, other=other, llms=llm or (), limit=limit, half=half, jobs=jobs,
+        seed=seed,
+    )  # fmt: skip
 
 
 @eval_app.command()
@@ -372,14 +450,16 @@ def qa(
     bundle: BundleOption = "tiny",
     llm: LLMOption = None,
     limit: LimitOption = None,
+    half: HalfOption = None,
     json_path: JsonOption = None,
     under: UnderOption = None,
     noise: NoiseOption = None,
 ) -> None:
-    """Spoken questions, beside the same LLM's answers to the same questions as text."""
+    """Spoken questions, beside the same LLM's answers to their captions, and to them as text."""
     _checkout("evals.qa").run(
-        folder, bundle=bundle, llm=llm, limit=limit, json_path=json_path, under=under, noise=noise
-    )
+        folder, bundle=bundle, llm=llm, limit=limit, half=half, json_path=json_path, under=under,
+        noise=noise,
+    )  # fmt: skip
 
 
 @eval_app.command()
@@ -388,14 +468,27 @@ def captions(
     bundle: BundleOption = "tiny",
     llm: LLMOption = None,
     limit: LimitOption = None,
+    half: HalfOption = None,
     json_path: JsonOption = None,
     under: UnderOption = None,
     noise: NoiseOption = None,
 ) -> None:
-    """Captions: word error rate against questions.tsv, or phrases found of slots.tsv."""
+    """Captions: word error rate against questions, transcripts or Whisper, or phrases found."""
     _checkout("evals.captions").run(
-        folder, bundle=bundle, llm=llm, limit=limit, json_path=json_path, under=under, noise=noise
-    )
+        folder, bundle=bundle, llm=llm, limit=limit, half=half, json_path=json_path, under=under,
+        noise=noise,
+    )  # fmt: skip
+
+
+@eval_app.command()
+def numbers(
+    bundle: BundleOption = "tiny",
+    llm: LLMOption = None,
+    limit: LimitOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Questions with numbers in them: whether what is heard is what would be typed."""
+    _checkout("evals.numbers").run(bundle=bundle, llm=llm, limit=limit, json_path=json_path)
 
 
 @eval_app.command()

@@ -1,4 +1,4 @@
-"""The section on spoken questions: asked by voice, given as text, and the ratio of both."""
+"""The section on spoken questions: asked by voice, by their captions, and as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from evals import paper, plots, report
-from evals.data import questions
+from evals.data import named, questions
 from evals.measured import Measured
 from evals.page import Plot, Row, Section, Table
 from evals.plan import NOISY
@@ -22,23 +22,29 @@ def section(measured: Measured) -> Section:
         "Spoken questions",
         "Each question opens a conversation of its own; answers are greedy, 48 tokens long at "
         "most, and right if they hold the reference as whole words. The ratio of spoken to text "
-        "accuracy is the bundle's figure, the level is the LLM's. In brackets: 95 % of what "
-        "drawing the questions anew gives.",
-        [*(_table(measured, folder) for folder in folders), _paper()],
+        "accuracy is the bundle's figure, the level is the LLM's. A caption typed in is what a "
+        "cascade with the same ears would ask. In brackets: 95 % of what drawing the questions "
+        "anew gives; differences are drawn in pairs.",
+        [
+            *(table for folder in folders for table in _tables(measured, folder)),
+            _paper(),
+        ],
         [_plot(measured, folder) for folder in folders],
     )
 
 
-def _table(measured: Measured, folder: Path) -> Table:
+def _tables(measured: Measured, folder: Path) -> list[Table]:
     plan = measured.plan
+    count = len(questions(folder, plan.limit, plan.half))
+    title = f"{named(folder, plan.half)}, {count} questions"
     noise = [NOISY] if plan.sets.noise else []
-    rows = [
-        _row(measured, setup, folder, under) for setup in plan.setups for under in (None, *noise)
-    ]
-    rows += [_row(measured, brain, folder, None) for brain in plan.brains]
+    asked = [(setup, under) for setup in plan.setups for under in (None, *noise)]
+    asked += [(brain, None) for brain in plan.brains]
+    rows = [_row(measured, setup, folder, under) for setup, under in asked]
     rows += [
         (
             f"{setup.label}, ratio kept at 10 dB of noise",
+            "",
             "",
             "",
             report.number(measured.kept(setup, folder).interval(measured.seed)),
@@ -48,18 +54,35 @@ def _table(measured: Measured, folder: Path) -> Table:
     ]
     if len(plan.setups) == 2:
         rows += [_difference(measured, folder, under) for under in (None, *noise)]
-    count = len(questions(folder, plan.limit))
-    columns = ("", "asked by voice", "as text", "ratio")
-    return Table(f"{folder.name}, {count} questions", columns, rows)
+    columns = ("", "asked by voice", "caption typed in", "as text", "ratio")
+    above = [_above(measured, setup, folder, under) for setup, under in asked]
+    return [
+        Table(title, columns, rows),
+        Table(f"{title}: voice, points", ("", "above the caption typed in", "above text"), above),
+    ]
 
 
 def _row(measured: Measured, setup: Setup, folder: Path, under: str | None) -> Row:
     return (
-        setup.label + (", 10 dB of noise" if under else ""),
+        _label(setup, under),
         percent(measured, measured.spoken(setup, folder, under)),
+        percent(measured, measured.typed(setup, folder, under)),
         percent(measured, measured.read(setup, folder)),
         report.number(measured.ratio(setup, folder, under).interval(measured.seed)),
     )
+
+
+def _above(measured: Measured, setup: Setup, folder: Path, under: str | None) -> Row:
+    spoken = measured.spoken(setup, folder, under)
+    return (
+        _label(setup, under),
+        points(measured, spoken, measured.typed(setup, folder, under)),
+        points(measured, spoken, measured.read(setup, folder)),
+    )
+
+
+def _label(setup: Setup, under: str | None) -> str:
+    return setup.label + (", 10 dB of noise" if under else "")
 
 
 def _difference(measured: Measured, folder: Path, under: str | None) -> Row:
@@ -69,6 +92,9 @@ def _difference(measured: Measured, folder: Path, under: str | None) -> Row:
         f"{second.label} above {first.label}{', 10 dB of noise' if under else ''}, points",
         points(
             measured, measured.spoken(second, folder, under), measured.spoken(first, folder, under)
+        ),
+        points(
+            measured, measured.typed(second, folder, under), measured.typed(first, folder, under)
         ),
         points(measured, measured.read(second, folder), measured.read(first, folder)),
         report.number(

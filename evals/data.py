@@ -1,15 +1,23 @@
 """Folders to measure on: sound files and a table that says what each of them holds."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from edge_omni.errors import UsageError
 
 QUESTIONS = "questions.tsv"
 SLOTS = "slots.tsv"
+TRANSCRIPTS = "transcripts.tsv"
 SOUNDS = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
 NOISE = "noise"
+HALVES = {"odd": 0, "even": 1}
+"""Items by their numbers, counted from 1 in the order of the table. What a setting was chosen on is
+one half, and what is reported beside it the other."""
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -72,39 +80,68 @@ def find(folder: Path) -> Sets:
     return Sets(questions, slots, recordings, _sounds(noise[0])[0] if noise else None)
 
 
-def questions(folder: Path, limit: int | None = None) -> list[Question]:
-    """The rows of questions.tsv (file, question, answer), the first `limit` of them."""
-    return [
-        Question(folder / row["file"], row["question"], row["answer"])
-        for row in _rows(folder / QUESTIONS, ("file", "question", "answer"), limit)
+def chosen(items: Sequence[Item], limit: int | None = None, half: str | None = None) -> list[Item]:
+    """The first ``limit`` items of a half, "odd" or "even" (see :data:`HALVES`), or of all.
+
+    Raises:
+        UsageError: there is no such half.
+    """
+    if half is None:
+        return list(items[:limit])
+    if half not in HALVES:
+        raise UsageError(f"--half {half}: there are {' and '.join(HALVES)}.")
+    return list(items[HALVES[half] :: 2][:limit])
+
+
+def named(folder: Path, half: str | None = None) -> str:
+    """What tables call a folder, or a half of what is in it."""
+    return f"{folder.name}, {half} numbers" if half else folder.name
+
+
+def questions(folder: Path, limit: int | None = None, half: str | None = None) -> list[Question]:
+    """The rows of questions.tsv (file, question, answer), as :func:`chosen`."""
+    rows = _rows(folder / QUESTIONS, ("file", "question", "answer"))
+    found = [Question(folder / row["file"], row["question"], row["answer"]) for row in rows]
+    return chosen(found, limit, half)
+
+
+def slots(folder: Path, limit: int | None = None, half: str | None = None) -> list[Slots]:
+    """The rows of slots.tsv (file, slots), as :func:`chosen`."""
+    rows = _rows(folder / SLOTS, ("file", "slots"))
+    found = [
+        Slots(folder / row["file"], tuple(filter(None, row["slots"].split("|")))) for row in rows
     ]
+    return chosen(found, limit, half)
 
 
-def slots(folder: Path, limit: int | None = None) -> list[Slots]:
-    """The rows of slots.tsv (file, slots), the first `limit` of them."""
-    return [
-        Slots(folder / row["file"], tuple(filter(None, row["slots"].split("|"))))
-        for row in _rows(folder / SLOTS, ("file", "slots"), limit)
-    ]
-
-
-def sounds(folder: Path, limit: int | None = None) -> list[Path]:
-    """The sound files of a folder without a table, by name."""
+def sounds(folder: Path, limit: int | None = None, half: str | None = None) -> list[Path]:
+    """The sound files of a folder without a table, by name, as :func:`chosen`."""
     found = _sounds(folder)
     if not found:
         raise UsageError(f"{folder} holds no sound files.")
-    return found[:limit]
+    return chosen(found, limit, half)
+
+
+def transcripts(folder: Path) -> dict[str, str]:
+    """The rows of transcripts.tsv (id, transcript): what is said in the recording that is called
+    so, whatever its ending. Empty where there is no such table, as beside most recordings."""
+    table = folder / TRANSCRIPTS
+    if not table.is_file():
+        return {}
+    return {row["id"]: row["transcript"] for row in _rows(table, ("id", "transcript"))}
 
 
 def _sounds(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SOUNDS)
 
 
-def _rows(table: Path, columns: tuple[str, ...], limit: int | None) -> list[dict[str, str]]:
+def _rows(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows of a table; lines before and between them that begin with # say where it is from."""
     if not table.is_file():
         raise UsageError(f"{table} is missing: a table with the columns {', '.join(columns)}.")
     with table.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+        lines = (line for line in stream if not line.startswith("#"))
+        rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
     if not rows or any(not row.get(column) for row in rows for column in columns):
         raise UsageError(f"{table} needs the columns {', '.join(columns)}, none of them empty.")
-    return rows[:limit]
+    return rows

@@ -137,7 +137,7 @@ def run(
             "— of the caption typed in": report.number(intervals["caption_divergence"], 4),
             "— above it": report.number(apart["divergence_above_caption"], 5, signed=True),
             "next token alike": report.percent(intervals["agreement"]),
-            "— of the caption typed in": report.percent(intervals["caption_agreement"]),
+            "— after the caption typed in": report.percent(intervals["caption_agreement"]),
         },
     )
     figures: dict[str, Any] = {name: one.value for name, one in rates.items()}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from evals import paper, plots, report
+from evals.data import transcripts
 from evals.measured import Measured
 from evals.page import Plot, Row, Section, Table
 from evals.plan import CONDITIONED, CONDITIONS
@@ -66,6 +67,15 @@ def _others(measured: Measured) -> Table:
             "",
         )
         for folder in sets.recordings
+    ]
+    rows += [
+        (
+            f"{folder.name}, word error rate against transcripts",
+            *cells(measured, lambda s, f=folder: measured.transcript_errors(s, f)),
+            percent(measured, measured.transcript_errors(None, folder)),
+        )
+        for folder in sets.recordings
+        if transcripts(folder)
     ]
     rows += [
         (

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from evals import report
 from evals.setup import file_hash, short_hash
 
-FORMAT = 1
+FORMAT = 2
 """To be raised when what jobs do or keep changes, so that older results are not taken for new."""
 
 Input = TypeVar("Input")

@@ -25,6 +25,7 @@ def run(
     other: str | Path | None = None,
     llms: Sequence[Path] = (),
     limit: int | None = None,
+    half: str | None = None,
     jobs: int | None = None,
     seed: int = 0,
 ) -> page.Report:
@@ -38,6 +39,7 @@ def run(
         other: another bundle, to set beside the first.
         llms: other LLMs for the bundle, which are asked the questions.
         limit: only the first so many of each kind of thing.
+        half: of questions, orders and recordings only those with "odd" or "even" numbers.
         jobs: processes side by side; as many as there are cores when None.
         seed: of the voice and of the intervals.
 
@@ -45,7 +47,7 @@ def run(
         EdgeOmniError: something could not be measured. The report is there and says what.
         KeyboardInterrupt: the same, since it was interrupted.
     """
-    plan = _plan(data, bundle, other, llms, limit, seed)
+    plan = _plan(data, bundle, other, llms, limit, half, seed)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -95,6 +97,7 @@ def _plan(
     other: str | Path | None,
     llms: Sequence[Path],
     limit: int | None,
+    half: str | None,
     seed: int,
 ) -> Plan:
     setups = [setup(bundle, seed=seed)]
@@ -103,7 +106,7 @@ def _plan(
         if setups[0].label == setups[1].label:
             setups[1] = replace(setups[1], label=f"the other {setups[1].label}")
     others = [with_llm(setups[0], llm) for llm in llms]
-    return Plan(tuple(setups), tuple(others), find(data), limit)
+    return Plan(tuple(setups), tuple(others), find(data), limit, half)
 
 
 def with_llm(own: Setup, llm: Path) -> Setup:

@@ -35,6 +35,10 @@ class Measured:
         """Questions answered correctly when asked by voice."""
         return qa.right(self.items(self.plan.ask(setup, folder, under)), "spoken_answer")
 
+    def typed(self, setup: Setup, folder: Path, under: str | None = None) -> Rate:
+        """Questions answered correctly when their captions are typed in."""
+        return qa.typed(self.items(self.plan.ask(setup, folder, under)))
+
     def read(self, setup: Setup, folder: Path) -> Rate:
         """Questions answered correctly when given as text."""
         return qa.right(self.items(self.plan.read(setup, folder)), "text_answer")
@@ -50,7 +54,7 @@ class Measured:
     def question_errors(self, setup: Setup | None, folder: Path, under: str | None = None) -> Rate:
         """Word errors of the captions of questions."""
         items = self.items(self.plan.hear(setup, folder, under))
-        asked = questions(folder, len(items)) if items else []
+        asked = questions(folder, len(items), self.plan.half) if items else []
         return captions.errors([item.question for item in asked], items)
 
     def recording_errors(self, setup: Setup, folder: Path) -> Rate:
@@ -61,10 +65,14 @@ class Measured:
             return Rate()
         return captions.errors([item["caption"] for item in references], items)
 
+    def transcript_errors(self, setup: Setup | None, folder: Path) -> Rate:
+        """Word errors of captions against what is said, where somebody wrote it down."""
+        return captions.transcript_errors(folder, self.items(self.plan.hear(setup, folder)))
+
     def phrases(self, setup: Setup | None, folder: Path) -> Rate:
         """Phrases found in captions."""
         items = self.items(self.plan.hear(setup, folder))
-        wanted = slots(folder, self.plan.limit) if items else []
+        wanted = slots(folder, self.plan.limit, self.plan.half) if items else []
         return captions.found([item.phrases for item in wanted], items)
 
     def files(self, setup: Setup | None, folder: Path) -> list[str]:

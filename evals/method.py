@@ -32,8 +32,9 @@ def _rows(measured: Measured) -> Iterator[Row]:
     for brain in plan.brains:
         yield (f"LLM of {brain.label}", _hash(brain.llm_hash()))
     sets = plan.sets
+    half = f", those with {plan.half} numbers" if plan.half else ""
     for folder in (*sets.questions, *sets.slots, *sets.recordings):
-        yield (folder.name, f"{len(recordings(folder, plan.limit))} recordings")
+        yield (folder.name, f"{len(recordings(folder, plan.limit, plan.half))} recordings{half}")
     if sets.noise:
         yield ("noise", f"{sets.noise.name}, {_hash(file_hash(sets.noise))}")
     yield ("judge", "Whisper base, float32, greedy, English")

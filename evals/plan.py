@@ -48,12 +48,14 @@ class Plan:
         brains: the bundle with other LLMs, which are asked the questions only.
         sets: what to measure on.
         limit: only the first so many of each kind of thing.
+        half: of questions, orders and recordings only this half, "odd" or "even".
     """
 
     setups: tuple[Setup, ...]
     brains: tuple[Setup, ...]
     sets: Sets
     limit: int | None = None
+    half: str | None = None
 
     def jobs(self) -> list[Job[Any]]:
         """All jobs, what matters most first, so that a run that is stopped early tells it."""
@@ -89,12 +91,12 @@ class Plan:
         ]
 
     def ask(self, setup: Setup, folder: Path, under: str | None = None) -> Ask:
-        """Questions asked by voice."""
-        return Ask(setup, folder, under, self._noise(under), self.limit)
+        """Questions asked by voice, and their captions typed in."""
+        return Ask(setup, folder, under, self._noise(under), self.limit, self.half)
 
     def read(self, setup: Setup, folder: Path) -> Read:
         """The same questions as text."""
-        return Read(setup, folder, self.limit)
+        return Read(setup, folder, self.limit, self.half)
 
     def hear(self, setup: Setup | None, folder: Path, under: str | None = None) -> Ask | Hear:
         """Captions. Whoever asks a question has its caption too."""
@@ -103,7 +105,7 @@ class Plan:
         limit = self.limit
         if folder in self.sets.questions and under not in (None, NOISY):
             limit = min(limit or CONDITIONED, CONDITIONED)
-        return Hear(setup, folder, under, self._noise(under), limit)
+        return Hear(setup, folder, under, self._noise(under), limit, self.half)
 
     def spoken(self, setup: Setup | None) -> list[Speak]:
         """All sentences. The first of them are those that the ablation is made with."""

@@ -88,6 +88,30 @@ def test_a_file_of_no_samples_and_one_of_nan_are_told(tmp_path: Path) -> None:
     assert "not numbers" in edge_omni("run", "--input", tmp_path / "nan.wav").stderr
 
 
+def test_files_are_captioned_one_by_one_and_what_is_no_sound_is_told(tmp_path: Path) -> None:
+    odd_name, text, told = tmp_path / "[bold]a[red].wav", tmp_path / "text.wav", tmp_path / "h.json"
+    shutil.copy(QUESTION, odd_name)
+    text.write_bytes(b"this is no sound")
+    done = edge_omni("hear", odd_name, text, QUESTION, "--json", told)
+    assert done.returncode == 3
+    assert f"{text} cannot be read as sound" in done.stderr
+    assert "1 of 3 files" in done.stderr
+    first, second, third = json.loads(told.read_text())
+    assert set(second) == {"file", "error"}
+    assert f"{odd_name}: {first['caption']}" in done.stdout
+    assert first["caption"] == third["caption"] != ""
+    for heard in (first, third):
+        assert heard["seconds"] == pytest.approx(soundfile.info(QUESTION).duration, abs=0.01)
+        assert 0 < heard["processor_seconds"] < 60
+        assert 0 < heard["end_milliseconds"] < 1000 * heard["processor_seconds"] + 5000
+
+
+def test_captions_that_cannot_be_written_are_refused_before_anything_is_loaded() -> None:
+    done = edge_omni("hear", QUESTION, "--bundle", "nonesuch", "--json", "no/such/folder.json")
+    assert done.returncode == 2
+    assert "there is no folder" in done.stderr
+
+
 def test_a_file_without_speech_is_no_error(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silence.wav", np.zeros(16_000), 16_000)
     done = edge_omni("run", "--input", tmp_path / "silence.wav")

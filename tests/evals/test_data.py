@@ -32,6 +32,25 @@ def test_a_table_without_its_columns_is_refused(tmp_path: Path, content: str | N
         data.questions(tmp_path)
 
 
+def test_halves_are_counted_from_one_and_limited_afterwards() -> None:
+    items = ["first", "second", "third", "fourth", "fifth"]
+    assert data.chosen(items, half="odd") == ["first", "third", "fifth"]
+    assert data.chosen(items, half="even") == ["second", "fourth"]
+    assert data.chosen(items, 1, "even") == ["second"]
+    assert data.chosen(items) == items
+
+
+def test_another_half_is_refused() -> None:
+    with pytest.raises(UsageError, match="odd and even"):
+        data.chosen([], half="last")
+
+
+def test_transcripts_are_read_and_their_source_is_left_out(tmp_path: Path) -> None:
+    assert data.transcripts(tmp_path) == {}
+    (tmp_path / "transcripts.tsv").write_text("# CC BY 4.0\nid\ttranscript\n1-2\tWE SAID\n")
+    assert data.transcripts(tmp_path) == {"1-2": "WE SAID"}
+
+
 def test_a_folder_without_sound_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no sound files"):
         data.sounds(tmp_path)

@@ -51,6 +51,19 @@ def test_no_two_measurements_give_the_same_but_at_the_bundles_top_k_and_without_
     assert len({job.name for job in jobs}) == len(jobs)
 
 
+def test_the_halves_of_a_set_are_measured_apart(tmp_path: Path) -> None:
+    folder = questions(tmp_path)
+    with (folder / "questions.tsv").open("a") as table:
+        table.write("question.wav\tWhy?\tso\n")
+    own, sets = setup("tiny"), find(folder)
+    odd, even = (Plan((own,), (), sets, half=half) for half in ("odd", "even"))
+    assert [one.question for one in odd.read(own, folder).inputs()] == ["What?"]
+    assert [one.question for one in even.ask(own, folder).inputs()] == ["Why?"]
+    for plan in (odd, even):
+        assert len(plan.hear(None, folder).inputs()) == 1
+    assert odd.ask(own, folder).name != even.ask(own, folder).name
+
+
 def test_without_a_recording_of_noise_nothing_is_heard_in_noise(tmp_path: Path) -> None:
     plan = Plan((setup("tiny"),), (), find(questions(tmp_path)))
     assert [*plan.conditions()] == [u for u in CONDITIONS if "noise" not in (u or "")]

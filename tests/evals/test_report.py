@@ -47,6 +47,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (folder / "orders" / "slots.tsv").write_text("file\tslots\nquestion.wav\tplants|unicorn\n")
     shutil.copy(SAMPLES / "question.wav", folder / "people")
+    (folder / "people" / "transcripts.tsv").write_text(
+        "id\ttranscript\nquestion\tWHAT DO PLANTS NEED TO GROW\n"
+    )
     shutil.copy(SAMPLES / "follow-up.wav", folder / "noise" / "talk.wav")
     return folder
 
@@ -74,8 +77,12 @@ def rows(markdown: str, title: str) -> dict[str, list[str]]:
 def test_the_report_holds_every_table_with_figures_in_it(out: Path) -> None:
     text = (out / "report.md").read_text()
     assert rows(text, "**questions, 1 question")["tiny"][0] == "100.0 % (100.0 to 100.0)"
+    assert "| asked by voice | caption typed in | as text | ratio |" in text
+    assert rows(text, "1 questions: voice, points")["tiny"] == ["+0.0 (+0.0 to +0.0)"] * 2
     assert {*rows(text, "questions, word error rate")} == {*plan.CONDITIONS.values()}
-    assert rows(text, "Other recordings")["orders, phrases found"][0].startswith("50.0 %")
+    others = rows(text, "Other recordings")
+    assert others["orders, phrases found"][0].startswith("50.0 %")
+    assert others["people, word error rate against transcripts"][0].startswith("0.0 %")
     assert set(rows(text, "in what is understood")) >= {"tiny", "the teacher's voice"}
     ablation = rows(text, "Ablation: character error rate")
     assert all("%" in cell for cell in ablation["tiny, without prefix"])
