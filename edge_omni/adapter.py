@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edge_omni.encoder import Encoder, Frames
 from edge_omni.graph import Graph
+from edge_omni.second_pass import Reading, SecondPass
 from edge_omni.spelling import Spelling
 from edge_omni.token_search import Hypothesis, TokenSearch
 
@@ -64,6 +65,13 @@ class Adapter(Protocol):
     def finish(self, frames: Frames | None = None) -> Heard:
         """The turn ends with these frames: settle everything."""
 
+    def readings(self) -> list[Reading]:
+        """What else the turn may be, once it is finished: the likeliest first, that which was told
+        among them; none where there is nothing to choose from."""
+
+    def take(self, reading: Reading) -> Heard:
+        """Let the turn be one of these."""
+
     def reset(self) -> None:
         """Forget the turn."""
 
@@ -87,7 +95,8 @@ class WordAdapter:
     Args:
         memory: graph from ``frames`` to its state ``memory``, what tokens attend to.
         step: graph from ``tokens`` and ``memory`` to ``top_ids``, ``attention`` and ``hidden``.
-        settings: ``vocabulary`` (file name), and when tokens settle, see :class:`TokenSearch`.
+        settings: ``vocabulary`` (file name), when tokens settle, see :class:`TokenSearch`, and
+            ``second_pass``, see :class:`SecondPass`, where there is one.
         folder: where the vocabulary file is.
     """
 
@@ -96,12 +105,15 @@ class WordAdapter:
     ) -> None:
         self._spelling = Spelling(folder / settings["vocabulary"])
         self._search = TokenSearch(memory, step, self._spelling, settings)
+        second = settings.get("second_pass")
+        self._second_pass = SecondPass(step, self._spelling, second) if second else None
         self.reset()
 
     def reset(self) -> None:
         """Forget the turn."""
         self._search.reset()
         self._settled: list[int] = []
+        self._segment = 0  # its first token
         self._states: list[Rows] = []
         self._tentative: list[Hypothesis] = []
 
@@ -113,7 +125,7 @@ class WordAdapter:
 
     def resume(self) -> None:
         """See :meth:`Adapter.resume`."""
-        self._search.reset()
+        self._begin_segment()
         self._tentative = []
 
     @property
@@ -148,8 +160,27 @@ class WordAdapter:
         """See :meth:`Adapter.cut`."""
         frame = self._search.cut()
         if frame is not None:
-            self._search.reset()
+            self._begin_segment()
         return frame
+
+    def readings(self) -> list[Reading]:
+        """See :meth:`Adapter.readings`; only what the newest segment may be is asked."""
+        if self._second_pass is None:
+            return []
+        before = self._settled[: self._segment]
+        found = self._search.readings(self._second_pass)
+        return [
+            replace(one, text=self._spelling.text([*before, *one.tokens]).strip()) for one in found
+        ]
+
+    def take(self, reading: Reading) -> Words:
+        """See :meth:`Adapter.take`."""
+        self._settled = [*self._settled[: self._segment], *reading.tokens]
+        return Words(self.caption)
+
+    def _begin_segment(self) -> None:
+        self._search.reset()
+        self._segment = len(self._settled)
 
     def _note(self, settled: list[Hypothesis], tentative: list[Hypothesis]) -> None:
         # Lists are never changed in place: a fork keeps its own.
@@ -203,6 +234,14 @@ class FrameAdapter:
 
     def cut(self) -> None:
         """The state does not grow."""
+
+    def readings(self) -> list[Reading]:
+        """There is nothing to choose from."""
+        return []
+
+    def take(self, reading: Reading) -> Rows:
+        """There is nothing to take."""
+        return self._none
 
 
 class Listener:
@@ -289,6 +328,14 @@ class Listener:
             self.reset()
         self._ended = True
         return self._adapter.finish(self._noted(self._encoder.flush()))
+
+    def readings(self) -> list[Reading]:
+        """See :meth:`Adapter.readings`."""
+        return self._adapter.readings()
+
+    def take(self, reading: Reading) -> Heard:
+        """See :meth:`Adapter.take`."""
+        return self._adapter.take(reading)
 
 
 def joined(parts: Sequence[Heard]) -> Heard:

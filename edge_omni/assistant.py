@@ -20,6 +20,7 @@ from edge_omni.encoder import Encoder
 from edge_omni.errors import LLMError
 from edge_omni.graph import Graph
 from edge_omni.llm import LLM, Sampling
+from edge_omni.second_pass import likeliest
 from edge_omni.state_head import StateHead
 from edge_omni.timeline import Timeline
 from edge_omni.token_decoder import TokenDecoder
@@ -214,9 +215,18 @@ class Assistant:
 
     def finish_turn(self, turn: Turn) -> bool:
         """Hear the user's turn to its end; whether it held anything."""
-        self.conversation.hear(self.listener.finish())
+        self._hear_out(self.listener, self.conversation)
         turn.caption = self.listener.caption
         return not self.conversation.empty
+
+    def _hear_out(self, listener: Listener, conversation: Conversation) -> None:
+        """Hear a turn to its end; of what it may be, the LLM has its say."""
+        conversation.hear(listener.finish())
+        readings = listener.readings()
+        if readings:
+            llm = conversation.weigh([reading.text for reading in readings])
+            weight = self.bundle.manifest.adapter.settings["second_pass"]["llm"]
+            conversation.hear(listener.take(likeliest(readings, llm, weight)))
 
     def prepare(self) -> Prepared | None:
         """Hear the user's turn to its end in a fork; None if it holds nothing so far.
@@ -227,7 +237,7 @@ class Assistant:
         if conversation is None:
             return None
         listener = self.listener.fork()
-        conversation.hear(listener.finish())
+        self._hear_out(listener, conversation)
         if conversation.empty:
             self.conversation.drop(conversation)
             return None
@@ -302,8 +312,9 @@ class Assistant:
     def hear(self, audio: str | Path | NDArray[np.float32]) -> str:
         """The caption of a recording: a path, or float32 [n] at 16 kHz."""
         self.listener.reset()
-        self.listener.push(_samples(audio))
-        self.listener.finish()
+        self.conversation.hear(self.listener.push(_samples(audio)))
+        self._hear_out(self.listener, self.conversation)
+        self.conversation.ignore()
         return self.listener.caption
 
     def ask(

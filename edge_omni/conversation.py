@@ -207,11 +207,48 @@ class Conversation:
             self.heard = self._append(tokens[kept:])
         self.text, self._tokens = text, tokens
 
+    def weigh(self, texts: Sequence[str]) -> list[float]:
+        """How likely the LLM finds it that the user's turn is each of some texts: log probabilities
+        of the tokens in which they differ and of the next one, in nats. No text has to be read anew
+        by :meth:`hear` as far as all of them agree."""
+        end = self._answer[:1]
+        spelled = [[*self._llm.continue_text(self._header, text), *end] for text in texts]
+        first, *others = spelled
+        if not others or not self.make_room(max(map(len, spelled)) - len(self._tokens)):
+            return [0.0] * len(texts)
+        start = min(_common(first, other) for other in others)
+        same = min(_common(first[start:][::-1], other[start:][::-1]) for other in others)
+        before = first[start - 1] if start else self._header_tokens[-1]
+        place, logs = self._heard_from + start - 1, []
+        for tokens in spelled:
+            self._rewind(place)
+            read = tokens[start : len(tokens) - same + 1]
+            logs.append(self._log_probability(before, read))
+        self._rewind(place)
+        self._append([before])
+        self._tokens = first[:start]
+        return logs
+
+    def _log_probability(self, before: int, tokens: Sequence[int]) -> float:
+        """Of ``tokens`` behind ``before``, which are put into the memory."""
+        scores = self._llm.scores([before, *tokens], sequence=self._sequence)[:-1]
+        scores -= scores.max(axis=1, keepdims=True)
+        chosen = scores[np.arange(len(tokens)), tokens]
+        return float((chosen - np.log(np.exp(scores).sum(axis=1))).sum())
+
     @property
     def _header(self) -> str:
         """The text in front of the user's turn."""
-        first = self._turns[-1] == len(self._opening)
-        return self._layout.opening if first else self._layout.next_turn
+        return self._layout.opening if self._opens else self._layout.next_turn
+
+    @property
+    def _header_tokens(self) -> list[int]:
+        return self._opening if self._opens else self._next_turn
+
+    @property
+    def _opens(self) -> bool:
+        """Whether the user's turn stands directly behind the system prompt."""
+        return self._turns[-1] == len(self._opening)
 
     @property
     def empty(self) -> bool:

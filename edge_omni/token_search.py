@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge_omni.encoder import Frames
 from edge_omni.graph import Graph, State
+from edge_omni.second_pass import Path, Reading, SecondPass, shortened
 from edge_omni.spelling import Spelling
 
 # A decoder that misses the end of a sentence reads it again from its start: so many tokens that it
@@ -50,11 +50,20 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class _Reading:
-    """What the decoder says comes after one token; fields as in :class:`Hypothesis`."""
+    """What the decoder says comes after one token; fields as in :class:`Hypothesis`.
 
-    token: int
+    Attributes:
+        ids, probabilities: the likeliest tokens [k].
+    """
+
+    ids: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
     attention: NDArray[np.float32]
     hidden: NDArray[np.float32]
+
+    @property
+    def token(self) -> int:
+        return int(self.ids[0])
 
     def after(self, peak: int) -> Hypothesis:
         """The token, when the one before it lies on frame ``peak``."""
@@ -96,6 +105,7 @@ class TokenSearch:
         self._settled: list[Hypothesis] = []
         self._tentative: list[Hypothesis] = []
         self.coming: Hypothesis | None = None
+        self._path: Path | None = None
 
     def fork(self) -> TokenSearch:
         """A copy that goes on by itself."""
@@ -128,6 +138,11 @@ class TokenSearch:
         self._settled = [*self._settled, *newly]  # a fork keeps its own
         return newly, self._tentative
 
+    def readings(self, second_pass: SecondPass) -> list[Reading]:
+        """What the segment may hold, the likeliest first, once it has ended. Empty where decoding
+        was cut off."""
+        return [] if self._path is None else second_pass(self._path, self._heard["memory"])
+
     def cut(self) -> int | None:
         """See :meth:`edge_omni.adapter.Adapter.cut`."""
         if self._frames < self._segment:
@@ -144,12 +159,17 @@ class TokenSearch:
         known = [item.token for item in self._settled]
         supposed = [item.token for item in self._tentative]
         state = self._step.start()
-        given, steps = [*self._spelling.prompt, *known, *supposed], len(supposed) + 1
+        given, steps = [*self._spelling.prompt, *known, *supposed], len(known) + len(supposed) + 1
         found: list[Hypothesis] = []
+        read: list[_Reading] = []
         limit = 12 + self._frames // 4  # twice as fast as anyone speaks
+        self._path = None
         while True:
             items, state = self._read(given, state, steps)
+            if not read:
+                read, items = items[: len(known)], items[len(known) :]
             for place, item in enumerate(items):
+                read.append(item)
                 before = found or self._settled
                 found.append(item.after(before[-1].peak if before else 0))
                 if place >= len(supposed) or item.token != supposed[place]:
@@ -157,14 +177,25 @@ class TokenSearch:
             last = self.coming = found[-1]
             unsure = not final and last.peak >= self._frames - self._margin
             if last.token == self._spelling.end or unsure or len(known) + len(found) > limit:
+                self._path = self._read_path(found[:-1], read, state) if final else None
                 return found[:-1]
             loop = repeated([*known, *(item.token for item in found)])
             loop = loop or self._reread(found)
             if loop:
                 return found[: max(0, len(found) - loop)]
             if len(items) > 1 or supposed:
-                state = _shortened(state, len(self._spelling.prompt) + len(known) + len(found) - 1)
+                state = shortened(state, len(self._spelling.prompt) + len(known) + len(found) - 1)
             given, steps, supposed = [last.token], 1, []
+
+    def _read_path(
+        self, found: Sequence[Hypothesis], read: Sequence[_Reading], state: State
+    ) -> Path:
+        """All of the segment's tokens, as they were read last."""
+        ids, probabilities = (
+            np.stack([getattr(item, name) for item in read]) for name in ("ids", "probabilities")
+        )
+        tokens = [item.token for item in (*self._settled, *found)]
+        return Path.of(tokens, self._spelling.end, ids, probabilities, state)
 
     def _reread(self, found: Sequence[Hypothesis]) -> int:
         """How many tokens at the end were read before, out of the same sound; 0 if too few."""
@@ -185,13 +216,9 @@ class TokenSearch:
         outputs, state = self._step(
             state, tokens=np.array([tokens], np.int64), memory=self._heard["memory"]
         )
-        ids, attention, hidden = (
-            outputs[name].numpy()[0] for name in ("top_ids", "attention", "hidden")
-        )
-        return [
-            _Reading(int(ids[i, 0]), attention[i], hidden[i])
-            for i in range(len(tokens) - count, len(tokens))
-        ], state
+        names = ("top_ids", "top_probs", "attention", "hidden")
+        rows = zip(*(outputs[name].numpy()[0][-count:] for name in names), strict=True)
+        return [_Reading(*row) for row in rows], state
 
     def _count_settled(self, found: list[Hypothesis]) -> int:
         if self._frames >= self._segment and self._silence(found) >= self._pause:
@@ -212,12 +239,6 @@ class TokenSearch:
             if not self._spelling.punctuation(item.token):
                 return self._frames - item.peak
         return self._frames
-
-
-def _shortened(state: State, length: int) -> State:
-    """The state after only the first ``length`` tokens."""
-    past = state["self"].numpy()[:, :, :, :, :length]
-    return {**state, "self": ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(past))}
 
 
 def repeated(tokens: Sequence[int], times: int = 4, longest: int = 12) -> int:

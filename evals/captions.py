@@ -49,7 +49,8 @@ class Hear(Job[Path]):
 
     def decided_by(self) -> Any:
         noise = file_hash(self.noise) if self.noise else None
-        return [self.setup and self.setup.parts(*HEARS), self.under, noise]
+        who = [self.setup.parts(*HEARS), self.setup.llm_hash()] if self.setup else None
+        return [who, self.under, noise]
 
     def inputs(self) -> list[Path]:
         return recordings(self.folder, self.limit, self.half)
