@@ -256,19 +256,20 @@ def hear(
 def _hear(assistant: Assistant, path: Path) -> dict[str, Any]:
     """A file's caption, its length in seconds, the seconds of processor time that hearing it took,
     and the milliseconds from its last sample to its caption. Its sound comes chunk by chunk."""
+    from edge_omni.assistant import Turn
     from edge_omni.audio import files
 
-    pcm, listener = files.read(path), assistant.listener
+    pcm, turn = files.read(path), Turn()
     chunk = assistant.bundle.manifest.encoder["chunk"]
-    listener.reset()
+    assistant.reset()
     before = time.process_time()
     for start in range(0, len(pcm), chunk):
-        listener.push(pcm[start : start + chunk])
+        assistant.conversation.hear(assistant.listener.push(pcm[start : start + chunk]))
     ended = time.perf_counter()
-    listener.finish()
+    assistant.finish_turn(turn)
     return {
         "file": str(path),
-        "caption": listener.caption.strip(),
+        "caption": turn.caption,
         "seconds": len(pcm) / 16_000,
         "processor_seconds": time.process_time() - before,
         "end_milliseconds": 1000 * (time.perf_counter() - ended),
@@ -460,6 +461,21 @@ def qa(
         folder, bundle=bundle, llm=llm, limit=limit, half=half, json_path=json_path, under=under,
         noise=noise,
     )  # fmt: skip
+
+
+@eval_app.command()
+def fidelity(
+    folder: Path,
+    bundle: BundleOption = "tiny",
+    llm: LLMOption = None,
+    limit: LimitOption = None,
+    half: HalfOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """How near the answer heard is to the answer read, beside that to the caption typed in."""
+    _checkout("evals.fidelity").run(
+        folder, bundle=bundle, llm=llm, limit=limit, half=half, json_path=json_path
+    )
 
 
 @eval_app.command()

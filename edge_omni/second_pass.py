@@ -1,13 +1,13 @@
 """The second pass over a turn: what may have been said instead.
 
-Decoding that runs along with the sound is greedy and cannot take a settled token back. When the turn
-may be over, its tokens are read once more with all of the sound: where the decoder wavered, another
-token is tried, with what the decoder would say behind it, until that falls in with the words it left.
-It is a local search for what a beam search finds, in a fraction of its steps.
+Decoding that runs along with the sound is greedy and cannot take a settled token back. When the
+turn may be over, its tokens are read once more with all of the sound: where the decoder wavered,
+another token is tried, with what the decoder would say behind it, until that falls in with the
+words it left. It is a local search for what a beam search finds, in a fraction of its steps.
 
-What is left are readings of nearly the same probability. Which of them makes sense is for the LLM to
-weigh: :func:`likeliest` adds its log probability of each to the decoder's (shallow fusion: Kannan et
-al. 2018, arXiv:1712.01996).
+What is left are readings of nearly the same probability. Which of them makes sense is for the LLM
+to weigh: :func:`likeliest` adds its log probability of each to the decoder's (shallow fusion:
+Kannan et al. 2018, arXiv:1712.01996).
 """
 
 from __future__ import annotations

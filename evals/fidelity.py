@@ -1,9 +1,9 @@
 """How near the answer heard is to the answer read, on a scale that does not jump.
 
-The LLM answers a question that is given as text, greedily. Then it hears the question, and reads the
-caption typed in, and is asked at every token of that first answer what it would say next: how far
-its distribution is from that of the text (Kullback-Leibler divergence, nats per token), and whether
-the likeliest token is the same.
+The LLM answers a question that is given as text, greedily. Then it hears the question, and reads
+the caption typed in, and is asked at every token of that first answer what it would say next: how
+far its distribution is from that of the text (Kullback-Leibler divergence, nats per token), and
+whether the likeliest token is the same.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_omni.assistant import Assistant
+from edge_omni.assistant import Assistant, Turn
 from edge_omni.audio import files
 from edge_omni.conversation import Conversation
 from evals import report
-from evals.data import Question, questions
+from evals.data import Question, named, questions
 from evals.jobs import Item, Job
 from evals.qa import GREEDY, TOKENS
 from evals.rates import Rate
@@ -36,16 +36,17 @@ class Compare(Job[Question]):
     setup: Setup
     folder: Path
     limit: int | None = None
+    half: str | None = None
 
     @property
     def name(self) -> str:
-        return f"fidelity {self.setup.label}, {self.folder.name}"
+        return f"fidelity {self.setup.label}, {named(self.folder, self.half)}"
 
     def decided_by(self) -> Any:
         return [self.setup.parts(*ANSWERS), self.setup.llm_hash()]
 
     def inputs(self) -> list[Question]:
-        return questions(self.folder, self.limit)
+        return questions(self.folder, self.limit, self.half)
 
     def measure(self, one: Question) -> Item:
         subject = assistant(self.setup)
@@ -90,7 +91,7 @@ def scores(
 
 def _hear(subject: Assistant, audio: Path) -> None:
     subject.conversation.hear(subject.listener.push(files.read(audio)))
-    subject.conversation.hear(subject.listener.finish())
+    subject.finish_turn(Turn())
 
 
 def divergence(wanted: Scores, found: Scores) -> float:
@@ -114,6 +115,7 @@ def run(
     bundle: str | Path = "tiny",
     llm: Path | None = None,
     limit: int | None = None,
+    half: str | None = None,
     json_path: Path | None = None,
 ) -> dict[str, Any]:
     """Compares the answers to the questions of `folder`/questions.tsv.
@@ -121,7 +123,7 @@ def run(
     The intervals are 95 % of what drawing the questions anew gives.
     """
     report.check(json_path)
-    items = Compare(setup(bundle, llm), folder, limit).run()
+    items = Compare(setup(bundle, llm), folder, limit, half).run()
     close()
     names = ("divergence", "agreement", "caption_divergence", "caption_agreement")
     rates = {name: rate(items, name) for name in names}
@@ -143,6 +145,7 @@ def run(
     figures: dict[str, Any] = {name: one.value for name, one in rates.items()}
     figures["intervals"] = {name: [one.low, one.high] for name, one in intervals.items()}
     figures["questions"] = len(items)
+    figures["half"] = half
     figures["items"] = items
     report.save(json_path, figures)
     return figures
