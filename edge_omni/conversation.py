@@ -198,14 +198,18 @@ class Conversation:
         self._read_words(self.text + text)
 
     def _read_words(self, text: str) -> None:
-        """Let the user's turn be ``text``: what of its tokens is in the memory already stays."""
-        tokens = self._llm.continue_text(self._header, text)
+        """Let the user's turn be ``text``."""
+        self._read_tokens(self._llm.continue_text(self._header, text))
+        self.text = text
+
+    def _read_tokens(self, tokens: list[int]) -> None:
+        """Let the user's turn be ``tokens``: as many as are in the memory already stay."""
         kept = _common(tokens, self._tokens)
         if kept < len(self._tokens):
             self._rewind(self._heard_from + kept)
         if kept < len(tokens):
             self.heard = self._append(tokens[kept:])
-        self.text, self._tokens = text, tokens
+        self._tokens = tokens
 
     def weigh(self, texts: Sequence[str]) -> list[float]:
         """How likely the LLM finds it that the user's turn is each of some texts: log probabilities
@@ -219,6 +223,7 @@ class Conversation:
         start = min(_common(first, other) for other in others)
         same = min(_common(first[start:][::-1], other[start:][::-1]) for other in others)
         before = first[start - 1] if start else self._header_tokens[-1]
+        self._read_tokens(first[:start])
         place, logs = self._heard_from + start - 1, []
         for tokens in spelled:
             self._rewind(place)
@@ -226,7 +231,6 @@ class Conversation:
             logs.append(self._log_probability(before, read))
         self._rewind(place)
         self._append([before])
-        self._tokens = first[:start]
         return logs
 
     def _log_probability(self, before: int, tokens: Sequence[int]) -> float:

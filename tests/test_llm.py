@@ -13,6 +13,7 @@ from edge_omni.conversation import ChatLayout, Conversation
 from edge_omni.errors import LLMError
 from edge_omni.fetch import sha256
 from edge_omni.llm import LLM, Sampling, model_parameters
+from edge_omni.row_scale import difference
 
 PROMPT = (
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
@@ -161,16 +162,16 @@ def test_a_fork_of_a_conversation_is_kept_or_dropped(llm: LLM) -> None:
     assert other.position > expected
     conversation.drop(other)
     assert other.position == 0
-    longer = [token.text for token in conversation.answer(6, Sampling(), 0)]
+    longer = conversation.begin_answer()
     conversation.reset()
     conversation.hear_text("Name a fruit")
     assert [token.text for token in conversation.answer(6, Sampling(), 0)] == said
     conversation.reset()
-    # In the same pieces: sums of other lengths round otherwise, and what follows may turn on it.
+    # In the same pieces. Where a fork has lain between them, sums round otherwise, and activations
+    # of eight bits make more of it: another text is twice as far off.
     conversation.hear_text("Name a fruit")
     conversation.hear_text(" that is yellow.")
-    again = [token.text for token in conversation.answer(6, Sampling(), 0)]
-    assert again == longer
+    assert difference(conversation.begin_answer(), longer) < 0.4
 
 
 def test_an_answer_goes_on_while_something_else_is_read(llm: LLM) -> None:
