@@ -115,8 +115,8 @@ class Conversation:
         self._opening = llm.header_tokens(layout.opening)
         if llm.bos is not None and self._opening[:1] != [llm.bos]:
             self._opening.insert(0, llm.bos)
-        self._answer = llm.tokenize(layout.answer, special=True)
-        self._next_turn = llm.header_tokens(layout.next_turn)
+        self._answer = llm.marker_tokens(layout.answer)
+        self._next_turn = llm.header_tokens(layout.next_turn, opens=False)
         self.reset()
 
     def reset(self) -> None:

@@ -72,13 +72,24 @@ class Tokenizer:
 
     # Text behind other text
 
-    def header_tokens(self, before: str) -> list[int]:
+    def marker_tokens(self, text: str) -> list[int]:
+        """Tokens of ``text`` with its markers, as it is read directly behind words: no space is put
+        before it, as some vocabularies put one before every text."""
+        word = self.tokenize(_PROBES[0])
+        tokens = self.tokenize(_PROBES[0] + text, special=True)
+        behind = tokens[: len(word)] == word
+        return tokens[len(word) :] if behind else self.tokenize(text, special=True)
+
+    def header_tokens(self, before: str, *, opens: bool = True) -> list[int]:
         """Tokens of ``before`` that stay the same whatever word follows.
 
         A blank at its end, as in ``[INST] ``, becomes part of the word. What is left out here is
         in :meth:`continue_text`; the two make up the tokens of both texts as one.
+
+        Args:
+            opens: whether nothing stands before it; otherwise words do.
         """
-        tokens = self.tokenize(before, special=True)
+        tokens = self.tokenize(before, special=True) if opens else self.marker_tokens(before)
         tail, strip = self._tail(before, tokens)
         changing = len(self.tokenize(_behind(tail, strip))) - len(self._stable(tail, strip))
         return tokens[: len(tokens) - changing]

@@ -122,3 +122,12 @@ def test_bytes_are_text_too(llm: LLM) -> None:
 def test_text_that_changes_the_header_is_read_as_if_alone(llm: LLM) -> None:
     before = "<|im_start|>user\n"
     assert llm.continue_text(before, "\n\nWhat?") == llm.tokenize("\n\nWhat?")
+
+
+@pytest.mark.parametrize("marker", [" [/INST] ", "<|im_end|>\n", "</s>", " </s><s>[INST] "])
+def test_markers_behind_words_have_no_space_of_their_own(
+    pieces: LLM, llm: LLM, marker: str
+) -> None:
+    for subject in (pieces, llm):
+        whole = subject.tokenize("the river" + marker, special=True)
+        assert subject.tokenize("the river") + subject.marker_tokens(marker) == whole
