@@ -189,8 +189,7 @@ class Conversation:
     def cost(self, heard: Heard) -> int:
         """How many more tokens of memory :meth:`hear` would take."""
         if isinstance(heard, Words):
-            tokens = self._llm.continue_text(self._header, heard.text)
-            return max(0, len(tokens) - len(self._tokens))
+            return max(0, len(self._spelled(heard.text)) - len(self._tokens))
         return len(heard)
 
     def hear_text(self, text: str) -> None:
@@ -199,8 +198,12 @@ class Conversation:
 
     def _read_words(self, text: str) -> None:
         """Let the user's turn be ``text``."""
-        self._read_tokens(self._llm.continue_text(self._header, text))
+        self._read_tokens(self._spelled(text))
         self.text = text
+
+    def _spelled(self, text: str) -> list[int]:
+        """The tokens of ``text`` as the user's turn."""
+        return self._llm.continue_text(self._header, text) if text else []
 
     def _read_tokens(self, tokens: list[int]) -> None:
         """Let the user's turn be ``tokens``: as many as are in the memory already stay."""
@@ -216,7 +219,7 @@ class Conversation:
         of the tokens in which they differ and of the next one, in nats. No text has to be read anew
         by :meth:`hear` as far as all of them agree."""
         end = self._answer[:1]
-        spelled = [[*self._llm.continue_text(self._header, text), *end] for text in texts]
+        spelled = [[*self._spelled(text), *end] for text in texts]
         first, *others = spelled
         if not others or not self.make_room(max(map(len, spelled)) - len(self._tokens)):
             return [0.0] * len(texts)

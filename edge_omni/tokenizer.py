@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import lru_cache
 from typing import Any
 
 import llama_cpp
@@ -38,6 +39,8 @@ class Tokenizer:
     def __init__(self, vocab: Any) -> None:
         self._vocab = vocab
         self.vocabulary = int(llama_cpp.llama_vocab_n_tokens(vocab))
+        # A conversation has two headers, and asks for what is behind them with every word.
+        self._tails = lru_cache(8)(self._read_tail)
 
     @property
     def kind(self) -> str:
@@ -90,8 +93,8 @@ class Tokenizer:
             opens: whether nothing stands before it; otherwise words do.
         """
         tokens = self.tokenize(before, special=True) if opens else self.marker_tokens(before)
-        tail, strip = self._tail(before, tokens)
-        changing = len(self.tokenize(_behind(tail, strip))) - len(self._stable(tail, strip))
+        tail, strip, stable = self._tails(before)
+        changing = len(self.tokenize(_behind(tail, strip))) - len(stable)
         return tokens[: len(tokens) - changing]
 
     def continue_text(self, before: str, text: str | bytes) -> list[int]:
@@ -106,17 +109,21 @@ class Tokenizer:
             What follows :meth:`header_tokens`; where ``text`` begins so that those would be others,
             its tokens as if it stood alone.
         """
-        tail, strip = self._tail(before, self.tokenize(before, special=True))
-        stable = self._stable(tail, strip)
+        tail, strip, stable = self._tails(before)
         tokens = self.tokenize(_behind(tail + _bytes(text), strip))
         if tokens[: len(stable)] == stable:
             return tokens[len(stable) :]
         return self.tokenize(text)
 
-    def _tail(self, before: str, tokens: list[int]) -> tuple[bytes, bool]:
-        """The text behind the last marker, and whether that marker swallows blanks behind it."""
+    def _read_tail(self, before: str) -> tuple[bytes, bool, list[int]]:
+        """The text behind the last marker, whether that marker swallows blanks behind it, and the
+        tokens of that text that stay whatever word follows."""
+        tail, strip = self._tail(before)
+        return tail, strip, self._stable(tail, strip)
+
+    def _tail(self, before: str) -> tuple[bytes, bool]:
         data = before.encode("utf-8")
-        for token in reversed(tokens):
+        for token in reversed(self.tokenize(before, special=True)):
             attributes = llama_cpp.llama_vocab_get_attr(self._vocab, token)
             marker = self.piece(token, special=True) if attributes & _MARKER else b""
             if marker and marker in data:
@@ -125,7 +132,6 @@ class Tokenizer:
         return data, False
 
     def _stable(self, tail: bytes, strip: bool) -> list[int]:
-        """The tokens of ``tail`` that stay whatever word follows."""
         stable = self.tokenize(_behind(tail, strip))
         for probe in _PROBES:
             longer = self.tokenize(_behind(tail + probe.encode("utf-8"), strip))
