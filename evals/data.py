@@ -69,8 +69,10 @@ def find(folder: Path) -> Sets:
             found["questions"].append(place)
         elif (place / SLOTS).is_file():
             found["slots"].append(place)
-        elif _sounds(place):
-            found[NOISE if place.name == NOISE else "recordings"].append(place)
+        elif _sounds(place) and place.name == NOISE:
+            found[NOISE].append(place)
+        elif _recordings(place):
+            found["recordings"].append(place)
     questions, slots, recordings, noise = map(tuple, found.values())
     if not (questions or slots or recordings):
         raise UsageError(
@@ -129,6 +131,13 @@ def transcripts(folder: Path) -> dict[str, str]:
     if not table.is_file():
         return {}
     return {row["id"]: row["transcript"] for row in _rows(table, ("id", "transcript"))}
+
+
+def _recordings(folder: Path) -> bool:
+    """Whether a folder holds sound files alone, and at most their transcripts. What holds more,
+    such as meetings with who speaks when, or another language, is measured otherwise."""
+    names = {path.name for path in folder.iterdir() if path.is_file()} - {TRANSCRIPTS}
+    return bool(names) and len(_sounds(folder)) == len(names)
 
 
 def _sounds(folder: Path) -> list[Path]:

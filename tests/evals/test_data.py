@@ -66,3 +66,12 @@ def test_the_sentences_for_the_voice_are_many_and_all_different() -> None:
     assert len(sentences) >= 200
     assert len(set(sentences)) == len(sentences)
     assert all(sentence == sentence.strip() != "" for sentence in sentences)
+
+
+def test_recordings_with_more_beside_them_are_measured_otherwise(tmp_path: Path) -> None:
+    for name in ("plain", "meetings", "told"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.flac").touch()
+    (tmp_path / "meetings" / "speakers.rttm").touch()
+    (tmp_path / "told" / data.TRANSCRIPTS).touch()
+    assert data.find(tmp_path).recordings == (tmp_path / "plain", tmp_path / "told")
