@@ -164,8 +164,9 @@ class WordAdapter:
         return frame
 
     def readings(self) -> list[Reading]:
-        """See :meth:`Adapter.readings`; only what the newest segment may be is asked."""
-        if self._second_pass is None:
+        """See :meth:`Adapter.readings`; only what the newest segment may be is asked, and nothing
+        where it holds no words: in noise some could be found."""
+        if self._second_pass is None or len(self._settled) == self._segment:
             return []
         before = self._settled[: self._segment]
         found = self._search.readings(self._second_pass)
