@@ -109,9 +109,11 @@ def train(
     *,
     seconds: float,
     every: int = 100,
+    count: int = 7,
 ) -> None:
-    """Train the prefix network of ``decoder``, and leave it as it measured best on ``aside``."""
-    rows = Rows(sentences, states, share=1.0, width=_width(decoder))
+    """Train the prefix network of ``decoder``, ``count`` rows at a time, and leave it as it measured
+    best on ``aside``."""
+    rows = Rows(sentences, states, share=1.0, count=count, width=_width(decoder))
 
     def loss(batch: Batch) -> Tensor:
         return losses(decoder, batch, NOISE).sum() / (batch.codes >= 0).sum()
