@@ -135,7 +135,7 @@ def test_what_was_not_played_when_the_card_went_is_played_when_it_is_back(
 def test_the_microphone_is_heard_again_when_it_is_back(
     virtual_card: VirtualCard, tmp_path: Path
 ) -> None:
-    listener = virtual_card.start(LISTEN, str(tmp_path / "heard.wav"), "12")
+    listener = virtual_card.start(LISTEN, str(tmp_path / "heard.wav"), "16")
     assert listener.stdout is not None
     virtual_card.play(SAMPLE)
     virtual_card.stop()
