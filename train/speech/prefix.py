@@ -111,8 +111,8 @@ def train(
     every: int = 100,
     count: int = 7,
 ) -> None:
-    """Train the prefix network of ``decoder``, ``count`` rows at a time, and leave it as it measured
-    best on ``aside``."""
+    """Train the prefix network of ``decoder`` on ``count`` rows at a time, and leave it as it
+    measured best on ``aside``."""
     rows = Rows(sentences, states, share=1.0, count=count, width=_width(decoder))
 
     def loss(batch: Batch) -> Tensor:
