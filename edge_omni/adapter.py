@@ -94,7 +94,8 @@ class WordAdapter:
 
     Args:
         memory: graph from ``frames`` to its state ``memory``, what tokens attend to.
-        step: graph from ``tokens`` and ``memory`` to ``top_ids``, ``attention`` and ``hidden``.
+        step: graph from ``tokens`` and ``memory`` to ``top_ids``, ``top_probs``, ``attention``
+            and ``hidden``.
         settings: ``vocabulary`` (file name), when tokens settle, see :class:`TokenSearch`, and
             ``second_pass``, see :class:`SecondPass`, where there is one.
         folder: where the vocabulary file is.
