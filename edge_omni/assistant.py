@@ -182,11 +182,10 @@ class Assistant:
     def _need_rows(self, part: str) -> None:
         """Refuse an LLM that a part of the bundle would hand embeddings in vain."""
         if not self.llm.rows_alike:
-            reason = self.llm.row_problem or "it reads embeddings otherwise than its tokens"
             raise LLMError(
                 f"{self.llm.path} cannot be used with {part}, as the bundle "
-                f"{self.bundle.manifest.name} has one: {reason}. Use another LLM, or a bundle with "
-                "a token-synchronous adapter."
+                f"{self.bundle.manifest.name} has one: {self.llm.row_problem}. Use "
+                "another LLM, or a bundle with a word-synchronous adapter."
             )
 
     def _layout(self, system: str | None) -> ChatLayout:

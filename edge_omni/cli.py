@@ -73,6 +73,14 @@ def main() -> None:
         sys.exit(UsageError.exit_code)
 
 
+def _check_json(path: Path | None) -> None:
+    """Say before the work that its result could not be written."""
+    if path is not None and not path.resolve().parent.is_dir():
+        raise UsageError(f"Cannot write {path}: there is no folder {path.parent}.")
+    if path is not None and path.is_dir():
+        raise UsageError(f"Cannot write {path}: it is a folder. Name a file.")
+
+
 def _complain(message: str) -> None:
     Console(stderr=True, soft_wrap=True, highlight=False).print(
         f"edge-omni: {message}", markup=False
@@ -227,8 +235,7 @@ def hear(
     json_path: JsonOption = None,
 ) -> None:
     """Print what is understood of sound files, and what hearing it costs."""
-    if json_path is not None and not json_path.resolve().parent.is_dir():
-        raise UsageError(f"Cannot write {json_path}: there is no folder {json_path.parent}.")
+    _check_json(json_path)
 
     from edge_omni.assistant import Assistant
 
@@ -391,8 +398,7 @@ def check(
     ] = None,
 ) -> None:
     """Tell what an LLM is and what works with it; exit code 6 unless it can be talked with."""
-    if json_path is not None and (json_path.is_dir() or not json_path.parent.is_dir()):
-        raise UsageError(f"--json {json_path}: there is no folder to write this file in.")
+    _check_json(json_path)
     from edge_omni import llm_check
 
     found = llm_check.check(file, threads)

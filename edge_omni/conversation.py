@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from edge_omni.adapter import Heard, Words
 from edge_omni.errors import LLMError
-from edge_omni.llm import LLM, Sampling
+from edge_omni.llm import LLM, Sampling, log_probabilities
 
 _USER, _ANSWER, _AGAIN = "\ue000user\ue000", "\ue000answer\ue000", "\ue000again\ue000"
 
@@ -239,9 +239,7 @@ class Conversation:
     def _log_probability(self, before: int, tokens: Sequence[int]) -> float:
         """Of ``tokens`` behind ``before``, which are put into the memory."""
         scores = self._llm.scores([before, *tokens], sequence=self._sequence)[:-1]
-        scores -= scores.max(axis=1, keepdims=True)
-        chosen = scores[np.arange(len(tokens)), tokens]
-        return float((chosen - np.log(np.exp(scores).sum(axis=1))).sum())
+        return float(log_probabilities(scores)[np.arange(len(tokens)), tokens].sum())
 
     @property
     def _header(self) -> str:

@@ -48,7 +48,7 @@ class LLM(Tokenizer):
         row_error: the largest difference that is left between hidden states after tokens and after
             their rows, over the standard deviation of the former; infinite where rows cannot enter.
         rows_alike: whether rows are read as their tokens are.
-        row_problem: why they could not be compared at all, if so.
+        row_problem: why rows are not read as their tokens are, if so.
         can_shift: whether a span can be dropped from the middle of the memory.
 
     Raises:
@@ -135,6 +135,8 @@ class LLM(Tokenizer):
         if self.row_problem is None:
             self.row_scale, self.row_error = row_scale(error, self.width)
         self.rows_alike = self.row_error <= LEAST
+        if not self.rows_alike and self.row_problem is None:
+            self.row_problem = "it reads embeddings otherwise than its tokens"
 
     def embedding_rows(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Embeddings of ``tokens`` as the LLM is to be handed them: float32 [n, width].
@@ -301,6 +303,13 @@ def model_parameters() -> Any:
     parameters = llama_cpp.llama_model_default_params()
     parameters.use_extra_bufts = b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
     return parameters
+
+
+def log_probabilities(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scores of every token, float32 [n, vocabulary], as log probabilities in nats."""
+    above: NDArray[np.float32] = scores - scores.max(axis=1, keepdims=True)
+    logs: NDArray[np.float32] = above - np.log(np.exp(above).sum(axis=1, keepdims=True))
+    return logs
 
 
 def _copied(values: Any, size: int) -> NDArray[np.float32]:

@@ -114,8 +114,9 @@ def _tried(found: Findings, llm: LLM) -> Findings:
             "conversations longer than its memory: nothing can be dropped from the middle of it"
         )
     if not llm.rows_alike:
-        reason = llm.row_problem or "it reads embeddings otherwise than its tokens"
-        problems.append(f"bundles with a frame-synchronous adapter or a learned prompt: {reason}")
+        problems.append(
+            f"bundles with a frame-synchronous adapter or a learned prompt: {llm.row_problem}"
+        )
     if template is not None:
         problems.append(f"answers: {template}")
     return replace(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from edge_omni.assistant import Assistant, Turn
 from edge_omni.audio import files
 from edge_omni.conversation import Conversation
+from edge_omni.llm import log_probabilities
 from evals import report
 from evals.data import Question, named, questions
 from evals.jobs import Item, Job
@@ -83,10 +84,7 @@ def scores(
     a conversation of its own that ``put`` gives a question: float32 [n + 1, vocabulary]."""
     subject.reset()
     put(subject.conversation)
-    raw = subject.conversation.score_answer(answer)
-    raw -= raw.max(axis=1, keepdims=True)
-    logs: Scores = raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
-    return logs
+    return log_probabilities(subject.conversation.score_answer(answer))
 
 
 def _hear(subject: Assistant, audio: Path) -> None:
